@@ -1,0 +1,61 @@
+# Everything runs in .venv, which the first target that needs it makes from $(PYTHON), pyproject.toml and
+# constraints.txt. A stamp file per kind of install, named after a checksum of the three, says that it is up to date.
+
+PYTHON ?= python3
+ARGS ?=
+
+RUN := .venv/bin/python
+# The folder is part of the key because an editable install points into it: a copied tree must install anew.
+KEY := $(shell { $(PYTHON) --version; pwd; cat pyproject.toml constraints.txt; } 2>&1 | cksum | tr ' ' '-')
+CORE := .venv/installed-core-$(KEY)
+DEV := .venv/installed-dev-$(KEY)
+INSTALL = $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+
+.PHONY: help demo test bench lint format clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s%s\n", $$1, $$2 }' Makefile
+	@echo "PYTHON=python3.13 chooses the interpreter of .venv; ARGS=... is passed on, as in ARGS='-m \"not slow\"'."
+
+demo: $(CORE) ## train on the pocket cube, then solve scrambled cubes by planning in latent space
+	$(RUN) train.py configs/pocket_cube.py $(ARGS)
+	$(RUN) eval.py runs/pocket_cube/seed0
+
+test: $(DEV) ## run the test suite
+	$(RUN) -m pytest $(ARGS)
+
+bench: $(CORE) ## measure the speed of training and planning
+	$(RUN) -m benchmarks.run $(ARGS)
+
+lint: $(DEV) ## check the style, change nothing
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+format: $(DEV) ## bring the sources into the house style
+	$(RUN) -m ruff check --fix-only --quiet .
+	$(RUN) -m ruff format .
+
+clean: ## remove .venv and all caches, but no run and no recorded data
+	rm -rf .venv .pytest_cache .ruff_cache build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps of earlier pins go first, so that an install that fails or is interrupted leaves none.
+$(CORE):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Python 3.11 or newer is needed, but $(PYTHON) is $$($(PYTHON) --version 2>&1 | tail -n 1);" \
+	    "try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments; install its venv module" \
+	    "(on Debian and Ubuntu: apt-get install python3-venv) and run make again."; exit 1; }
+	@rm -f .venv/installed-*
+	@test "$$($(RUN) --version 2>&1)" = "$$($(PYTHON) --version 2>&1)" && $(RUN) -m pip --version >/dev/null 2>&1 || { \
+	  echo "Making .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv --clear .venv; }
+	@echo "Installing the pinned dependencies into .venv (about a minute, once)"
+	@$(INSTALL) .
+	@touch $@
+
+$(DEV): $(CORE)
+	@echo "Installing the development tools into .venv"
+	@$(INSTALL) ".[dev]"
+	@touch $@

@@ -1,0 +1,1 @@
+"""One interface for the latent planner and every baseline; one file each."""

@@ -1,0 +1,1 @@
+"""A latent and a goal latent to the number of actions between them; one file each."""

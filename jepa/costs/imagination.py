@@ -1,0 +1,77 @@
+"""Walks imagined by a frozen world model: unlimited training data for a cost, without a single new transition."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from jepa.latents import worst_slot_difference
+from jepa.types import Trajectories, pytree
+from jepa.world_model import WorldModelModule
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Imagination:
+    """How walks are imagined: from recorded states, by random moves that do not undo the one before."""
+
+    num_walks: int = 256
+    """Walks imagined at a time; they are used for all updates of one compiled call."""
+    walk_length: int = 14
+    """Moves of each walk."""
+    recorded_start_fraction: float = 0.0
+    """Share of walks that begin at any recorded state; the others begin where a recorded walk begins."""
+    same_state_tolerance: float = 0.3
+    """Largest mean squared difference in any slot at which two latents count as one state."""
+
+
+@pytree
+class ImaginedWalks:
+    """Walks in latent space, with every successor of every state on the way."""
+
+    latents: Float[Array, "B T D"]
+    """Latents along each walk."""
+    successors: Float[Array, "B T A D"]
+    """Predicted latents after every action."""
+    legal_actions: Bool[Array, "B T A"]
+    """Which actions are predicted to be legal."""
+    goals: Float[Array, "B D"]
+    """Latent of the first state of the recorded walk that the imagined one continues."""
+    elapsed: Int[Array, "B T"]
+    """Actions from that first state, recorded and imagined together: an upper bound of the distance to it."""
+
+
+def imagine_walks(
+    world_model: WorldModelModule, trajectories: Trajectories, config: Imagination, key: Key[Array, ""]
+) -> ImaginedWalks:
+    """Imagines `num_walks` walks of `walk_length` moves from recorded states."""
+    walk_key, time_key, move_key = jax.random.split(key, 3)
+    num_recorded, recorded_length = trajectories.actions.shape
+    num_later = round(config.recorded_start_fraction * config.num_walks)
+    walks = jax.random.randint(walk_key, (config.num_walks,), 0, num_recorded)
+    times = jax.random.randint(time_key, (config.num_walks,), 0, recorded_length + 1)
+    times = jnp.where(jnp.arange(config.num_walks) < num_later, times, 0)
+    start = world_model.encode(trajectories.states[walks, times])
+
+    def move(carry, step):
+        latents, previous = carry
+        successors = world_model.predict_all(latents)
+        legal = world_model.legal_actions(latents)
+        slots = world_model.encoder.num_slots
+        undoes = worst_slot_difference(successors, previous[:, None], slots) < config.same_state_tolerance
+        weights = legal * jnp.where(undoes, 1e-6, 1.0) + 1e-12
+        action = jax.random.categorical(jax.random.fold_in(move_key, step), jnp.log(weights))
+        following = jnp.take_along_axis(successors, action[:, None, None], axis=1)[:, 0]
+        return (following, latents), (latents, successors, legal)
+
+    steps = jnp.arange(config.walk_length + 1)
+    # Nothing precedes the start: a latent that equals no other keeps all moves open.
+    _, stacked = jax.lax.scan(move, (start, jnp.full_like(start, 1e3)), steps)
+    latents, successors, legal = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), stacked)
+    return ImaginedWalks(
+        latents=latents,
+        successors=successors,
+        legal_actions=legal,
+        goals=world_model.encode(trajectories.states[walks, 0]),
+        elapsed=times[:, None] + steps,
+    )

@@ -1,0 +1,168 @@
+"""Stage two: learn the cost to go on walks that the frozen world model imagines.
+
+For two states i and j of an imagined walk, at times t_i and t_j, the number of actions between them is at most
+|t_i - t_j|; on the learned model it is also at most 1 + the distance of i's best successor (Bellman). The cost is
+regressed on the smaller of the two, the second with the parameters from the beginning of the call:
+
+    target(i, j) = min(|t_i - t_j|, 1 + min_a distance(phi'(predict(z_i, a)), phi'(z_j)))
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int, Key
+
+from jepa.costs.base import Cost
+from jepa.costs.euclidean import EuclideanCost
+from jepa.costs.imagination import Imagination, ImaginedWalks, imagine_walks
+from jepa.training import Schedule, Stage, TrainState, check_divisible, shard_batch
+from jepa.types import Trajectories, pytree
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CostLearning:
+    """The cost head, where its data come from, and its targets."""
+
+    head: Cost = EuclideanCost()
+    """The cost module that is trained."""
+    imagination: Imagination = Imagination()
+    """The walks it is trained on."""
+    states_per_walk: int = 14
+    """States taken from each imagined walk for one update, evenly spread; all pairs among them are used."""
+    goal_weight: float = 0.5
+    """Weight of the pairs (state, first state of the recorded walk) against pairs within an imagined walk."""
+    bellman_start: float = 0.3
+    """Share of the updates after which targets are lowered by Bellman's bound; 1 never does it."""
+    ranking_weight: float = 0.0
+    """Factor of the sibling ranking loss: the state before on a walk must look nearer to its beginning than
+    other successors do."""
+
+
+@pytree
+class CostData:
+    """Imagined walks and their embeddings under the parameters from the beginning of the call."""
+
+    walks: ImaginedWalks
+    goal_targets: Float[Array, "B T"]
+    """Targets of the distances to the walks' goals."""
+    embeddings: Float[Array, "B T E"]
+    """Embeddings of the states of the walks."""
+    successor_embeddings: Float[Array, "B T A E"]
+    """Embeddings of their successors."""
+
+
+class CostStage(Stage):
+    """Learns the cost to go on a frozen world model."""
+
+    name = "cost"
+
+    def __init__(
+        self,
+        config: CostLearning,
+        schedule: Schedule,
+        world_model_graph: Any,
+        world_model_params: Any,
+        latent_width: int,
+        trajectories: Trajectories,
+        key: Key[Array, ""],
+        mesh: Mesh,
+    ):
+        check_divisible(schedule.batch_size // config.states_per_walk, mesh)
+        self.config, self.schedule, self.mesh = config, schedule, mesh
+        init_key, self.update_key = jax.random.split(key)
+        self._build = lambda: config.head.build(latent_width=latent_width, rngs=nnx.Rngs(init_key))
+        self.graph = nnx.split(nnx.eval_shape(self._build))[0]
+        self.world_model_graph = world_model_graph
+        self.resources = (world_model_params, jax.tree.map(jnp.asarray, trajectories))
+
+    def init(self) -> TrainState:
+        """See base class."""
+        params = nnx.to_pure_dict(jax.jit(lambda: nnx.split(self._build())[1])())
+        return TrainState(
+            params=params,
+            target=(),
+            opt_state=self.schedule.optimizer().init(params),
+            num_updates=jnp.zeros((), jnp.int32),
+        )
+
+    def prepare(self, state: TrainState, resources: Any) -> CostData:
+        """See base class: walks imagined for this call, and everything that needs no gradient."""
+        world_model_params, trajectories = resources
+        world_model = nnx.merge(self.world_model_graph, world_model_params)
+        head = nnx.merge(self.graph, state.params)
+        key = jax.random.fold_in(jax.random.fold_in(self.update_key, 0), state.num_updates)
+        walks = shard_batch(imagine_walks(world_model, trajectories, self.config.imagination, key), self.mesh)
+        successors = head.embed(walks.successors)
+        goals = head.embed(walks.goals)[:, None]
+        bellman = self._bellman(state, head.distance(successors, goals[:, :, None]), walks.legal_actions)
+        return CostData(
+            walks=walks,
+            goal_targets=jnp.minimum(walks.elapsed, bellman),
+            embeddings=head.embed(walks.latents),
+            successor_embeddings=successors,
+        )
+
+    def _bellman(
+        self, state: TrainState, distances: Float[Array, "*B A"], legal: Float[Array, "*B A"]
+    ) -> Float[Array, "*B"]:
+        started = state.num_updates >= self.config.bellman_start * self.schedule.num_updates
+        return jnp.where(started, 1 + jnp.where(legal, distances, jnp.inf).min(axis=-1), jnp.inf)
+
+    def update(self, state: TrainState, data: CostData) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
+        """See base class."""
+        key = jax.random.fold_in(jax.random.fold_in(self.update_key, 1), state.num_updates)
+        walks, times = self._sample(data.walks, key)
+        latents = shard_batch(data.walks.latents[walks, times], self.mesh)
+        goals = shard_batch(data.walks.goals[walks[:, 0]], self.mesh)
+        targets = self._pair_targets(state, data, walks, times)
+        goal_targets = data.goal_targets[walks, times]
+        different = times[:, :, None] != times[:, None, :]
+
+        def loss(params):
+            head = nnx.merge(self.graph, params)
+            embeddings, goal_embeddings = head.embed(latents), head.embed(goals)
+            goal_error = head.distance(embeddings, goal_embeddings[:, None]) - goal_targets
+            error = head.distance(embeddings[:, :, None], embeddings[:, None]) - targets
+            goal_loss = (goal_error**2).mean()
+            pair_loss = (error**2).mean(where=different)
+            loss = self.config.goal_weight * goal_loss + (1 - self.config.goal_weight) * pair_loss
+            return loss, {"loss": loss, "goal_loss": goal_loss, "pair_loss": pair_loss}
+
+        gradients, losses = jax.grad(loss, has_aux=True)(state.params)
+        return self.apply_gradients(state, gradients, ()), losses
+
+    def _sample(
+        self, walks: ImaginedWalks, key: Key[Array, ""]
+    ) -> tuple[Int[Array, "B K"], Int[Array, "B K"]]:
+        """Draws walks, and in each walk evenly spread states at random offsets."""
+        num_walks, num_states = walks.elapsed.shape
+        per_walk = self.config.states_per_walk
+        walk_key, time_key = jax.random.split(key)
+        count = self.schedule.batch_size // per_walk
+        chosen = jax.random.randint(walk_key, (count, 1), 0, num_walks)
+        strata = jnp.arange(per_walk) + jax.random.uniform(time_key, (count, per_walk))
+        times = jnp.floor(strata * (num_states / per_walk)).astype(jnp.int32)
+        return jnp.broadcast_to(chosen, times.shape), jnp.minimum(times, num_states - 1)
+
+    def _pair_targets(
+        self, state: TrainState, data: CostData, walks: Int[Array, "B K"], times: Int[Array, "B K"]
+    ) -> Float[Array, "B K K"]:
+        embeddings = data.embeddings[walks, times]
+        successors = data.successor_embeddings[walks, times]
+        squared = (
+            (successors**2).sum(-1)[..., None]
+            + (embeddings**2).sum(-1)[:, None, None]
+            - 2 * jnp.einsum("biae,bje->biaj", successors, embeddings)
+        )
+        distances = jnp.sqrt(jnp.maximum(squared, 0.0)).swapaxes(-1, -2)
+        bellman = self._bellman(state, distances, data.walks.legal_actions[walks, times][:, :, None])
+        gaps = jnp.abs(times[:, :, None] - times[:, None, :])
+        return jnp.minimum(gaps, bellman)
+
+    def diagnose(self, state: TrainState) -> dict[str, float]:
+        """See base class."""
+        return {}

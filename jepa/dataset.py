@@ -1,0 +1,164 @@
+"""Recorded walks: collected by a behaviour policy, kept on disk, checked whenever they are loaded.
+
+A folder is written under a temporary name and renamed when it is complete, and its manifest carries the
+SHA-256 of every file, so a dataset is either whole or refused. `dataset_files.py` and `data/README.md` have
+the layout.
+"""
+
+import functools
+import json
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key
+
+import jepa
+from jepa.behaviours import Behaviour
+from jepa.dataset_files import (
+    SCHEMA_VERSION,
+    describe_behaviour,
+    describe_env,
+    read_manifest,
+    read_shards,
+    refusal,
+    write_shards,
+)
+from jepa.envs.base import Env
+from jepa.types import Trajectories
+
+
+def collect_walks(env: Env, behaviour: Behaviour, num_transitions: int, seed: int) -> Trajectories:
+    """Records walks; walk i depends on the seed and i alone, so fewer walks are a prefix of more.
+
+    Returns:
+      `num_transitions / walk_length` walks in int32, in main memory (NumPy).
+
+    Raises:
+      ValueError: `num_transitions` is not a positive multiple of the behaviour's walk length.
+    """
+    num_walks, rest = divmod(num_transitions, behaviour.walk_length)
+    if num_walks < 1 or rest:
+        below, above = (behaviour.walk_length * count for count in (max(num_walks, 1), max(num_walks, 0) + 1))
+        nearest = f"{below}" if below == above else f"{below} and {above}"
+        raise ValueError(
+            f"num_transitions must be a positive multiple of the walk length {behaviour.walk_length}, "
+            f"came {num_transitions}; nearest valid: {nearest}"
+        )
+    return jax.tree.map(np.asarray, _record(env, behaviour, num_walks, jax.random.key(seed)))
+
+
+@functools.partial(jax.jit, static_argnames=("env", "behaviour", "num_walks"))
+def _record(env: Env, behaviour: Behaviour, num_walks: int, key: Key[Array, ""]) -> Trajectories:
+    def record_one(index):
+        start_key, action_key = jax.random.split(jax.random.fold_in(key, index))
+
+        def advance(carry, time):
+            previous_state, state = carry
+            action = behaviour.choose_action(env, jax.random.fold_in(action_key, time), previous_state, state)
+            return (state, env.step(state, action)), (state, action.astype(jnp.int32))
+
+        start = env.initial_state(start_key)
+        nowhere = jnp.full_like(start, -1)
+        (_, end), (states, actions) = jax.lax.scan(
+            advance, (nowhere, start), jnp.arange(behaviour.walk_length)
+        )
+        states = jnp.concatenate([states, end[None]])
+        legal_actions = jax.vmap(env.legal_actions)(states)
+        return Trajectories(states=states, actions=actions, legal_actions=legal_actions)
+
+    return jax.vmap(record_one)(jnp.arange(num_walks))
+
+
+def dataset_path(root: Path, env: Env, behaviour: Behaviour, num_transitions: int, seed: int) -> Path:
+    """Returns the usual folder of a dataset, such as `pocket_cube-nonbacktracking14-14000-seed0`."""
+    return root / f"{env.name}-{behaviour.name}-{num_transitions}-seed{seed}"
+
+
+def collect(env: Env, behaviour: Behaviour, num_transitions: int, seed: int, root: Path) -> Path:
+    """Collects a dataset into its usual folder, or finds it there complete and valid; returns the folder.
+
+    Raises:
+      ValueError: `num_transitions` does not fit the walk length, or the folder is there but damaged or not
+        this dataset.
+    """
+    folder = dataset_path(root, env, behaviour, num_transitions, seed)
+    if not folder.exists():
+        walks = collect_walks(env, behaviour, num_transitions, seed)
+        save_dataset(folder, walks, env=env, behaviour=behaviour, seed=seed)
+        return folder
+    load_dataset(folder, env)
+    manifest = read_manifest(folder)
+    expected = {
+        "behaviour": describe_behaviour(behaviour),
+        "num_transitions": num_transitions,
+        "seed": seed,
+    }
+    for field, value in expected.items():
+        if manifest.get(field) != value:
+            raise refusal(folder / "manifest.json", f"expected {field} {value}, came {manifest.get(field)}")
+    return folder
+
+
+def save_dataset(
+    folder: Path, trajectories: Trajectories, *, env: Env, behaviour: Behaviour, seed: int
+) -> None:
+    """Writes walks and their manifest, all or nothing.
+
+    Args:
+      folder: must not exist yet; its parents are created.
+      trajectories: walks in that domain by that behaviour; at least one.
+      env: the domain.
+      behaviour: the policy that chose the actions.
+      seed: the seed that the walks were collected with.
+
+    Raises:
+      ValueError: the folder exists, or the walks are none or cannot be of that domain.
+    """
+    if folder.exists():
+        raise ValueError(f"{folder} exists and is never overwritten; delete it or choose another folder")
+    num_walks, walk_length = trajectories.actions.shape
+    temporary = folder.parent / f".{folder.name}-{uuid.uuid4().hex}"
+    temporary.mkdir(parents=True)
+    try:
+        manifest = {
+            "schema_version": SCHEMA_VERSION,
+            "library_version": jepa.__version__,
+            "env": describe_env(env),
+            "behaviour": describe_behaviour(behaviour),
+            "seed": seed,
+            "num_walks": num_walks,
+            "walk_length": walk_length,
+            "num_transitions": num_walks * walk_length,
+            "files": write_shards(temporary, trajectories, env),
+        }
+        (temporary / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        os.rename(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def load_dataset(folder: Path, env: Env) -> Trajectories:
+    """Reads a dataset after checking every byte of it.
+
+    Returns:
+      All walks in int32, in main memory (NumPy).
+
+    Raises:
+      ValueError: a file is missing, unreadable, not the one in the manifest, or of another domain; the
+        message names the file and the reason.
+    """
+    manifest = read_manifest(folder)
+    if manifest.get("env") != describe_env(env):
+        reason = f"expected walks of {describe_env(env)}, came {manifest.get('env')}"
+        raise refusal(folder / "manifest.json", reason)
+    arrays = read_shards(folder, manifest, env)
+    return Trajectories(
+        states=arrays["states"].astype(np.int32),
+        actions=arrays["actions"].astype(np.int32),
+        legal_actions=arrays["legal_actions"],
+    )

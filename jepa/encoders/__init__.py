@@ -1,0 +1,1 @@
+"""Observation tokens to latents; one file each."""

@@ -1,0 +1,1 @@
+"""Reasoning domains: dynamics, goals, exact verifiers and solvers; one file each."""

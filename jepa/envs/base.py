@@ -1,0 +1,178 @@
+"""The interface of a reasoning domain: tokens, actions, goals, and the exact knowledge that grades plans.
+
+A state of a domain *is* its observation: a fixed number of integer tokens. Reasoning problems are fully
+observed, so nothing is gained by hiding half of the state behind an observation function; what is constant in
+a problem (the level, the theory, the numbers) is part of the tokens too.
+
+All array methods work on one state and are pure; callers batch them with `jax.vmap` and compile them with
+`jax.jit`. Exact solvers are NumPy, batched, and used for grading alone.
+"""
+
+import abc
+import dataclasses
+import enum
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Int, Key
+
+from jepa.types import Goal, Problem
+
+
+class GoalKind(enum.Enum):
+    """How much a goal says about the state that satisfies it."""
+
+    STATE = "one full state"
+    STATE_SET = "a partial state, or a set of states"
+    PREDICATE = "a property that no known state is needed to state"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Env(abc.ABC):
+    """A reasoning domain. Subclasses are frozen dataclasses whose fields are the sizes of the domain."""
+
+    @property
+    @abc.abstractmethod
+    def name(self) -> str:
+        """Short name with the sizes in it, for folders and tables, such as `sliding_tiles_3x3`."""
+
+    @property
+    @abc.abstractmethod
+    def num_tokens(self) -> int:
+        """N, the number of tokens of a state."""
+
+    @property
+    @abc.abstractmethod
+    def vocab_size(self) -> int:
+        """Tokens lie in [0, vocab_size)."""
+
+    @property
+    @abc.abstractmethod
+    def action_names(self) -> tuple[str, ...]:
+        """One short name per action, in the order of the action numbers."""
+
+    @property
+    def num_actions(self) -> int:
+        """A, the number of actions, legal or not in a given state."""
+        return len(self.action_names)
+
+    @property
+    def grid_shape(self) -> tuple[int, int] | None:
+        """(rows, columns) when the tokens lie on a grid, row by row; None otherwise."""
+        return None
+
+    @property
+    def goal_kind(self) -> GoalKind:
+        """Which of the three kinds of goal this domain poses."""
+        return GoalKind.STATE
+
+    @abc.abstractmethod
+    def step(self, state: Int[Array, " N"], action: Int[Array, ""]) -> Int[Array, " N"]:
+        """Returns the state after an action; an illegal action leaves the state unchanged."""
+
+    @abc.abstractmethod
+    def legal_actions(self, state: Int[Array, " N"]) -> Bool[Array, " A"]:
+        """Returns which actions are possible in a state."""
+
+    @abc.abstractmethod
+    def initial_state(self, key: Key[Array, ""]) -> Int[Array, " N"]:
+        """Returns a state at which recorded walks begin (the solved state, where there is just one)."""
+
+    @abc.abstractmethod
+    def sample_problem(self, key: Key[Array, ""]) -> Problem:
+        """Draws one solvable problem, uniformly where that is possible."""
+
+    def is_solved(self, state: Int[Array, " N"], goal: Goal) -> Bool[Array, ""]:
+        """Whether a state satisfies a goal, exactly. Predicate domains override this."""
+        return jnp.all((state == goal.tokens) | ~goal.mask)
+
+    def verify(self, problem: Problem, actions: Int[Array, " T"]) -> tuple[Bool[Array, ""], Int[Array, ""]]:
+        """Replays a plan step by step on the exact dynamics.
+
+        Args:
+          problem: one problem.
+          actions: action numbers; everything from the first -1 on is ignored.
+
+        Returns:
+          Whether every action was legal and the last state satisfies the goal; and the plan's length.
+        """
+        is_action = jnp.cumprod(actions >= 0).astype(bool)
+
+        def replay(carry, inputs):
+            state, legal = carry
+            action, active = inputs
+            legal &= ~active | self.legal_actions(state)[action]
+            state = jnp.where(active, self.step(state, action), state)
+            return (state, legal), None
+
+        (state, legal), _ = jax.lax.scan(
+            replay, (problem.start, jnp.bool_(True)), (jnp.maximum(actions, 0), is_action)
+        )
+        return legal & self.is_solved(state, problem.goal), is_action.sum()
+
+    @abc.abstractmethod
+    def optimal_lengths(self, problems: Problem) -> Int[np.ndarray, " B"]:
+        """Returns the least number of actions of each of B problems; -1 where it is not known or none exists."""
+
+    @abc.abstractmethod
+    def invalid_reason(self, state: Int[np.ndarray, " N"]) -> str | None:
+        """Says in a sentence what is wrong with a state from outside, or None if it is a state of this domain."""
+
+    @abc.abstractmethod
+    def problems_from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Problem:
+        """Builds a batch of problems from the arrays of a problems file.
+
+        Raises:
+          ValueError: an array is missing or of the wrong shape, or a problem is not one of this domain; the
+            message says which problem, what was expected and what came.
+        """
+
+    @abc.abstractmethod
+    def render(self, state: Int[np.ndarray, " N"]) -> str:
+        """Draws a state as a few lines of text."""
+
+
+def full_goal(tokens: Int[Array, "*B N"]) -> Goal:
+    """Returns the goal that fixes every token."""
+    return Goal(tokens=tokens, mask=jnp.ones(tokens.shape, bool))
+
+
+def states_from_arrays(env: Env, arrays: Mapping[str, np.ndarray], name: str) -> Int[Array, "B N"]:
+    """Returns one array of a problems file as states of a domain.
+
+    Raises:
+      ValueError: the array is missing, of the wrong shape or type, or holds something that is not a state.
+    """
+    if name not in arrays:
+        raise ValueError(f"expected an array `{name}`, came the arrays {sorted(arrays)}")
+    states = np.asarray(arrays[name])
+    if states.ndim != 2 or states.shape[1] != env.num_tokens or not np.issubdtype(states.dtype, np.integer):
+        raise ValueError(
+            f"`{name}` must be integers of shape [problems, {env.num_tokens}] for {env.name}, "
+            f"came {states.dtype} of shape {list(states.shape)}"
+        )
+    for index, state in enumerate(states.astype(np.int64)):
+        reason = env.invalid_reason(state)
+        if reason is not None:
+            raise ValueError(f"`{name}` of problem {index} is not a state of {env.name}: {reason}")
+    return jnp.asarray(states, jnp.int32)
+
+
+def goals_from_arrays(
+    env: Env, arrays: Mapping[str, np.ndarray], num_problems: int, *, default: Int[np.ndarray, " N"]
+) -> Goal:
+    """Returns the full states of the array `goal`, or as many copies of the default where there is none.
+
+    Raises:
+      ValueError: as `states_from_arrays`, or there are not as many goals as problems.
+    """
+    if "goal" not in arrays:
+        return full_goal(jnp.tile(jnp.asarray(default, jnp.int32), (num_problems, 1)))
+    goals = states_from_arrays(env, arrays, "goal")
+    if len(goals) != num_problems:
+        raise ValueError(
+            f"expected one goal per problem, came {len(goals)} goals for {num_problems} problems"
+        )
+    return full_goal(goals)

@@ -1,0 +1,43 @@
+"""What can be said about latents without knowing what they stand for: scale, identity, fingerprints."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, UInt
+
+
+def normalize_slots(latents: Float[Array, "*B D"], num_slots: int) -> Float[Array, "*B D"]:
+    """Standardises each slot: LayerNorm without learned scale and shift.
+
+    A fixed scale keeps predicted latents on the same shell as encoded ones, so that drift cannot show as growth
+    (which a cost could read as elapsed time), and it makes tolerances on latents comparable across runs.
+    """
+    slots = latents.reshape(*latents.shape[:-1], num_slots, -1)
+    centred = slots - slots.mean(axis=-1, keepdims=True)
+    scale = jax.lax.rsqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-6)
+    return (centred * scale).reshape(latents.shape)
+
+
+def worst_slot_difference(
+    latents: Float[Array, "*#B D"], others: Float[Array, "*#B D"], num_slots: int
+) -> Float[Array, "*B"]:
+    """Returns the largest mean squared difference of any slot; below a tolerance two latents are one state.
+
+    Independent states differ by about 2 in a slot of variance 1, states that share a slot by 0 in it.
+    """
+    squared = (latents - others) ** 2
+    return squared.reshape(*squared.shape[:-1], num_slots, -1).mean(axis=-1).max(axis=-1)
+
+
+def fingerprints(latents: Float[Array, "*B D"], num_bits: int) -> UInt[Array, "*B"]:
+    """Hashes latents to integers by the signs of fixed random projections.
+
+    Latents that agree up to drift get the same fingerprint unless a projection lies within the drift of zero;
+    different states collide with probability (1 - angle / pi)^num_bits.
+
+    Source: locality-sensitive hashing (Charikar, 2002).
+    """
+    if num_bits > 32:
+        raise ValueError(f"a fingerprint has at most 32 bits; got num_bits = {num_bits}")
+    directions = jax.random.normal(jax.random.key(0), (latents.shape[-1], num_bits))
+    signs = (latents @ directions > 0).astype(jnp.uint32)
+    return (signs << jnp.arange(num_bits, dtype=jnp.uint32)).sum(axis=-1, dtype=jnp.uint32)

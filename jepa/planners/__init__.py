@@ -1,0 +1,1 @@
+"""Search over predicted latents; one file each."""

@@ -1,0 +1,41 @@
+"""The border of planning: pure functions on latents go in, a plan comes out.
+
+A planner never sees an environment, an encoder or a token. That is not a promise but a fact of its imports (a test
+checks them): all it receives is a `PlanningModel` and latents.
+"""
+
+import abc
+import dataclasses
+from collections.abc import Callable
+
+from jaxtyping import Array, Bool, Float, Key
+
+from jepa.types import Plan
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlanningModel:
+    """What a planner may know: batched pure functions of latents."""
+
+    predict_all: Callable[[Float[Array, "B D"]], Float[Array, "B A D"]]
+    """Latents to the latents after every action."""
+    legal_actions: Callable[[Float[Array, "B D"]], Bool[Array, "B A"]]
+    """Latents to the actions that are held to be legal."""
+    cost: Callable[[Float[Array, "*#B D"], Float[Array, "*#B D"]], Float[Array, "*B"]]
+    """Latents and goal latents to the predicted number of actions between them."""
+    num_slots: int
+    """S; latents are compared slot by slot."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Planner(abc.ABC):
+    """A search over predicted latents; instances are frozen, so that they can be closed over by `jax.jit`."""
+
+    @abc.abstractmethod
+    def plan(
+        self, model: PlanningModel, start: Float[Array, "B D"], goal: Float[Array, "B D"], key: Key[Array, ""]
+    ) -> Plan:
+        """Plans from B start latents to B goal latents; pure and jittable.
+
+        Deterministic planners ignore the key.
+        """

@@ -1,0 +1,182 @@
+"""Beam search over predicted latents, for a batch of problems in one compiled loop.
+
+Every ply predicts the latents after all actions of the W kept nodes, drops those that look like a latent seen
+before, and keeps the W of lowest predicted cost. Nothing is sorted and no two latents are compared pair by pair:
+latents are recognised by fingerprints in a hash table, so time and memory grow linearly with the width.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key, UInt
+
+from jepa.latents import fingerprints, worst_slot_difference
+from jepa.planners.base import Planner, PlanningModel
+from jepa.types import Plan, pytree
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BeamSearch(Planner):
+    """Breadth-limited search that is led by the predicted cost; returns the first plan that claims the goal."""
+
+    width: int = 256
+    """W, the nodes kept after each ply: the axis of test-time compute."""
+    horizon: int = 20
+    """Largest number of plies, and of actions in a plan."""
+    same_state_tolerance: float = 0.3
+    """Largest mean squared difference in any slot at which two latents count as one state."""
+    fingerprint_bits: int = 32
+    """Bits by which latents are recognised as seen before; fewer tolerate more drift."""
+
+    def plan(
+        self, model: PlanningModel, start: Float[Array, "B D"], goal: Float[Array, "B D"], key: Key[Array, ""]
+    ) -> Plan:
+        """See base class."""
+        search = _start(self, model, start, goal)
+
+        def unfinished(search: _Search) -> Bool[Array, ""]:
+            return (search.ply < self.horizon) & ~jnp.all(search.claims_solved | ~search.alive.any(axis=-1))
+
+        search = jax.lax.while_loop(unfinished, lambda search: _expand(self, model, goal, search), search)
+        return _trace_back(self, search, model.cost(start, goal))
+
+
+@pytree
+class _Search:
+    """The frontier, the memory of what was seen, and the tree for reading off the plan."""
+
+    ply: Int[Array, ""]
+    latents: Float[Array, "B W D"]
+    alive: Bool[Array, "B W"]
+    """Which places of the beam hold a node."""
+    seen: UInt[Array, "B H"]
+    """Hash table of the fingerprints of all nodes ever kept; 0 is an empty place."""
+    parents: Int[Array, "T B W"]
+    actions: Int[Array, "T B W"]
+    costs: Float[Array, "T B W"]
+    claims_solved: Bool[Array, " B"]
+    last_ply: Int[Array, " B"]
+    """Number of plies after which a problem was finished."""
+    best: Int[Array, " B"]
+    """Place in the beam at which its plan ends."""
+    num_nodes_generated: Int[Array, " B"]
+
+
+def _start(
+    config: BeamSearch, model: PlanningModel, start: Float[Array, "B D"], goal: Float[Array, "B D"]
+) -> _Search:
+    batch, width = start.shape
+    places = jnp.arange(config.width)
+    tree = (config.horizon, batch, config.width)
+    table_size = 1 << (4 * config.width * config.horizon - 1).bit_length()
+    seen = jnp.zeros((batch, table_size), jnp.uint32)
+    solved = worst_slot_difference(start, goal, model.num_slots) < config.same_state_tolerance
+    return _Search(
+        ply=jnp.zeros((), jnp.int32),
+        latents=jnp.broadcast_to(start[:, None], (batch, config.width, width)),
+        alive=jnp.broadcast_to(places == 0, (batch, config.width)),
+        seen=_remember(seen, _fingerprints(config, start)[:, None], jnp.ones((batch, 1), bool)),
+        parents=jnp.zeros(tree, jnp.int32),
+        actions=jnp.full(tree, -1, jnp.int32),
+        costs=jnp.full(tree, jnp.nan),
+        claims_solved=solved,
+        last_ply=jnp.zeros(batch, jnp.int32),
+        best=jnp.zeros(batch, jnp.int32),
+        num_nodes_generated=jnp.zeros(batch, jnp.int32),
+    )
+
+
+def _expand(config: BeamSearch, model: PlanningModel, goal: Float[Array, "B D"], search: _Search) -> _Search:
+    """One ply for all problems; finished ones are computed along but no longer change their result."""
+    batch, width, latent_width = search.latents.shape
+    flat = search.latents.reshape(-1, latent_width)
+    successors = model.predict_all(flat)
+    num_actions = successors.shape[1]
+    successors = successors.reshape(batch, width * num_actions, latent_width)
+    legal = model.legal_actions(flat).reshape(batch, width, num_actions) & search.alive[:, :, None]
+    legal = legal.reshape(batch, -1)
+    costs = model.cost(successors, goal[:, None])
+    difference = worst_slot_difference(successors, goal[:, None], model.num_slots)
+    reaches_goal = legal & (difference < config.same_state_tolerance)
+    codes = _fingerprints(config, successors)
+    is_new = _first_of_its_kind(codes, legal) & ~_remembered(search.seen, codes)
+    # A node at the goal comes first, whatever its predicted cost.
+    scores = jnp.where(legal & is_new, costs, jnp.inf)
+    scores = jnp.where(reaches_goal, -1.0, scores)
+    negative, chosen = jax.lax.top_k(-scores, width)
+    alive = negative > -jnp.inf
+    kept_codes = jnp.take_along_axis(codes, chosen, axis=1)
+    running = ~search.claims_solved & search.alive.any(axis=-1)
+    ply = search.ply
+    return _Search(
+        ply=ply + 1,
+        latents=jnp.take_along_axis(successors, chosen[..., None], axis=1),
+        alive=alive & running[:, None],
+        seen=_remember(search.seen, kept_codes, alive),
+        parents=search.parents.at[ply].set(chosen // num_actions),
+        actions=search.actions.at[ply].set(chosen % num_actions),
+        costs=search.costs.at[ply].set(jnp.take_along_axis(costs, chosen, axis=1)),
+        claims_solved=search.claims_solved | (running & reaches_goal.any(axis=-1)),
+        last_ply=jnp.where(running & alive.any(axis=-1), ply + 1, search.last_ply),
+        best=jnp.where(running, 0, search.best),
+        num_nodes_generated=search.num_nodes_generated + jnp.where(running, legal.sum(axis=-1), 0),
+    )
+
+
+def _fingerprints(config: BeamSearch, latents: Float[Array, "*B D"]) -> UInt[Array, "*B"]:
+    return jnp.maximum(fingerprints(latents, config.fingerprint_bits), 1)
+
+
+def _place(codes: UInt[Array, "B C"], table_size: int) -> Int[Array, "B C"]:
+    """Where a code belongs in a table: its upper bits after a multiplicative hash (Knuth)."""
+    shift = jnp.uint32(33 - table_size.bit_length())
+    return ((codes * jnp.uint32(2654435761)) >> shift).astype(jnp.int32)
+
+
+def _first_of_its_kind(codes: UInt[Array, "B C"], candidates: Bool[Array, "B C"]) -> Bool[Array, "B C"]:
+    """Keeps one of the candidates with equal codes.
+
+    Each writes its number into a table, the lowest wins; a loser to an equal code is a duplicate. A loser to a
+    different code that shares the place stays, so at worst a duplicate survives.
+    """
+    batch, count = codes.shape
+    table_size = 1 << (2 * count - 1).bit_length()
+    places = _place(codes, table_size)
+    numbers = jnp.broadcast_to(jnp.arange(count), codes.shape)
+    entries = jnp.where(candidates, numbers, count)
+    rows = jnp.arange(batch)[:, None]
+    table = jnp.full((batch, table_size), count).at[rows, places].min(entries)
+    winner = jnp.minimum(table[rows, places], count - 1)
+    return (winner == numbers) | (jnp.take_along_axis(codes, winner, axis=1) != codes)
+
+
+def _remember(
+    seen: UInt[Array, "B H"], codes: UInt[Array, "B W"], valid: Bool[Array, "B W"]
+) -> UInt[Array, "B H"]:
+    rows = jnp.arange(seen.shape[0])[:, None]
+    places = jnp.where(valid, _place(codes, seen.shape[1]), seen.shape[1])
+    return seen.at[rows, places].set(codes, mode="drop")
+
+
+def _remembered(seen: UInt[Array, "B H"], codes: UInt[Array, "B C"]) -> Bool[Array, "B C"]:
+    return jnp.take_along_axis(seen, _place(codes, seen.shape[1]), axis=1) == codes
+
+
+def _trace_back(config: BeamSearch, search: _Search, start_costs: Float[Array, " B"]) -> Plan:
+    """Follows the parents from the best node back to the start."""
+    rows = jnp.arange(search.best.shape[0])
+
+    def back(place, ply):
+        on_plan = ply < search.last_ply
+        action = jnp.where(on_plan, search.actions[ply, rows, place], -1)
+        cost = jnp.where(on_plan, search.costs[ply, rows, place], jnp.nan)
+        return jnp.where(on_plan, search.parents[ply, rows, place], place), (action, cost)
+
+    _, (actions, costs) = jax.lax.scan(back, search.best, jnp.arange(config.horizon), reverse=True)
+    return Plan(
+        actions=actions.T,
+        predicted_costs=jnp.concatenate([start_costs[:, None], costs.T], axis=1),
+        claims_solved=search.claims_solved,
+        num_nodes_generated=search.num_nodes_generated,
+    )

@@ -1,0 +1,1 @@
+"""A latent and an action to the next latent; one file each."""

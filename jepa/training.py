@@ -1,0 +1,223 @@
+"""Training as a pure function of (config, seed, update number): stages that scan updates on a device mesh.
+
+A stage is run in calls of `updates_per_call` updates, each call one compiled function. Batches and random numbers
+are folded from the seed and the update number, never carried, so a resumed run continues exactly, and every number
+of devices sees the same global batches.
+"""
+
+import abc
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Int, Key
+
+from jepa.envs.base import Env
+from jepa.types import Trajectories, pytree
+from jepa.world_model import WorldModel
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How long and how fast a stage learns: AdamW with a linear warm-up and a cosine decay to zero."""
+
+    num_updates: int = 1000
+    """Updates of the stage."""
+    batch_size: int = 512
+    """Samples of one update, over all devices together."""
+    learning_rate: float = 1e-3
+    """Peak learning rate."""
+    weight_decay: float = 1e-4
+    """Decoupled weight decay."""
+    warmup_fraction: float = 0.05
+    """Share of the updates in which the learning rate rises."""
+    clip_norm: float = 1.0
+    """Largest global norm of a gradient."""
+    updates_per_call: int = 50
+    """Updates in one compiled call, between two looks at losses and the clock."""
+
+    def __post_init__(self):
+        """Refuses sizes with which the last call would be a shorter one."""
+        if self.num_updates % self.updates_per_call:
+            raise ValueError(
+                f"num_updates must be a multiple of updates_per_call; got {self.num_updates} and "
+                f"{self.updates_per_call}. Change one of the two"
+            )
+
+    def optimizer(self) -> optax.GradientTransformation:
+        """Returns the optimizer."""
+        warmup = round(self.warmup_fraction * self.num_updates)
+        rate = optax.warmup_cosine_decay_schedule(0.0, self.learning_rate, warmup, self.num_updates)
+        return optax.chain(
+            optax.clip_by_global_norm(self.clip_norm), optax.adamw(rate, weight_decay=self.weight_decay)
+        )
+
+
+@pytree
+class TrainState:
+    """Everything that a stage changes."""
+
+    params: Any
+    """Trained parameters."""
+    target: Any
+    """State of the target network or of the target encoder."""
+    opt_state: Any
+    """State of the optimizer."""
+    num_updates: Int[Array, ""]
+    """Updates done."""
+
+
+def data_mesh(devices: list[jax.Device] | None = None) -> Mesh:
+    """Returns a mesh over all devices (or the given ones) with the one axis "data"."""
+    return Mesh(np.array(devices or jax.devices()), ("data",))
+
+
+def shard_batch(batch: Any, mesh: Mesh) -> Any:
+    """Splits the first axis of every leaf over the devices, inside a compiled function."""
+    return jax.lax.with_sharding_constraint(batch, NamedSharding(mesh, PartitionSpec("data")))
+
+
+def check_divisible(batch_size: int, mesh: Mesh) -> None:
+    """Raises ValueError when a batch cannot be split evenly over the devices of a mesh."""
+    if batch_size % mesh.size:
+        raise ValueError(
+            f"a batch of {batch_size} cannot be split over {mesh.size} devices; choose a multiple of {mesh.size}"
+        )
+
+
+class Stage(abc.ABC):
+    """One stage of training; `init` and `update` are pure."""
+
+    name: str
+    schedule: Schedule
+    mesh: Mesh
+    resources: Any
+    """What all calls read and none changes: recorded walks, frozen parameters."""
+
+    @abc.abstractmethod
+    def init(self) -> TrainState:
+        """Returns the state before the first update."""
+
+    @abc.abstractmethod
+    def prepare(self, state: TrainState, resources: Any) -> Any:
+        """Returns the data of one call's updates; compiled together with them."""
+
+    @abc.abstractmethod
+    def update(self, state: TrainState, data: Any) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
+        """Returns the state after one update, and its losses."""
+
+    @abc.abstractmethod
+    def diagnose(self, state: TrainState) -> dict[str, float]:
+        """Returns figures that show whether learning goes wrong; names starting with `alarm_` must stay 0."""
+
+    def run(self, state: TrainState) -> Iterator[tuple[TrainState, dict[str, float]]]:
+        """Continues from a state to the end of the stage; yields the state and mean losses after every call."""
+        call = self.compile()
+        while int(state.num_updates) < self.schedule.num_updates:
+            state, losses = call(state, self.resources)
+            yield state, {name: float(value) for name, value in losses.items()} | self.diagnose(state)
+
+    def compile(self) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, Float[Array, ""]]]]:
+        """Returns the compiled function that does `updates_per_call` updates; it consumes the state."""
+
+        def updates(state: TrainState, resources: Any) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
+            data = self.prepare(state, resources)
+            state, losses = jax.lax.scan(
+                lambda carry, _: self.update(carry, data), state, length=self.schedule.updates_per_call
+            )
+            return state, jax.tree.map(jnp.mean, losses)
+
+        return jax.jit(updates, donate_argnums=0)
+
+    def apply_gradients(self, state: TrainState, gradients: Any, target: Any) -> TrainState:
+        """Returns the state after an optimizer step with the given gradients and new target state."""
+        changes, opt_state = self.schedule.optimizer().update(gradients, state.opt_state, state.params)
+        return TrainState(
+            params=optax.apply_updates(state.params, changes),
+            target=target,
+            opt_state=opt_state,
+            num_updates=state.num_updates + 1,
+        )
+
+
+class WorldModelStage(Stage):
+    """Learns encoder and predictor from recorded moves."""
+
+    name = "world_model"
+
+    def __init__(
+        self,
+        config: WorldModel,
+        schedule: Schedule,
+        env: Env,
+        trajectories: Trajectories,
+        key: Key[Array, ""],
+        mesh: Mesh,
+    ):
+        check_divisible(schedule.batch_size, mesh)
+        self.config, self.schedule, self.mesh = config, schedule, mesh
+        self.init_key, self.update_key = jax.random.split(key)
+        self.resources = jax.tree.map(jnp.asarray, trajectories)
+        module = nnx.eval_shape(lambda: config.build(env, self.init_key))
+        self.graph = nnx.split(module)[0]
+        self._build = lambda: nnx.split(config.build(env, self.init_key))[1]
+
+    def init(self) -> TrainState:
+        """See base class."""
+        params = nnx.to_pure_dict(jax.jit(self._build)())
+        return TrainState(
+            params=params,
+            target=jax.tree.map(jnp.copy, self.config.target.init(params["encoder"])),
+            opt_state=self.schedule.optimizer().init(params),
+            num_updates=jnp.zeros((), jnp.int32),
+        )
+
+    def prepare(self, state: TrainState, resources: Trajectories) -> Trajectories:
+        """See base class: the recorded walks, which are the same in every call."""
+        return resources
+
+    def update(self, state: TrainState, data: Trajectories) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
+        """See base class."""
+        batch_key, loss_key = jax.random.split(jax.random.fold_in(self.update_key, state.num_updates))
+        batch = shard_batch(
+            sample_windows(data, self.schedule.batch_size, self.config.prediction.horizon, batch_key), self.mesh
+        )
+
+        def loss(params):
+            module = self.module(params)
+            target_params = self.config.target.params(params["encoder"], state.target)
+            target_encoder = self.module(params | {"encoder": target_params}).encoder
+            return module.loss(batch, target_encoder, loss_key)
+
+        gradients, losses = jax.grad(loss, has_aux=True)(state.params)
+        target = self.config.target.update(state.params["encoder"], state.target)
+        return self.apply_gradients(state, gradients, target), losses
+
+    def diagnose(self, state: TrainState) -> dict[str, float]:
+        """See base class: effective rank of the latents of recorded states."""
+        return {}
+
+    def module(self, params: Any) -> Any:
+        """Returns the world model with the given parameters."""
+        return nnx.merge(self.graph, params)
+
+
+def sample_windows(
+    trajectories: Trajectories, batch_size: int, horizon: int, key: Key[Array, ""]
+) -> Trajectories:
+    """Draws windows of `horizon` consecutive moves, uniformly over walks and positions."""
+    num_walks, walk_length = trajectories.actions.shape
+    walk_key, time_key = jax.random.split(key)
+    walks = jax.random.randint(walk_key, (batch_size, 1), 0, num_walks)
+    times = jax.random.randint(time_key, (batch_size, 1), 0, walk_length - horizon + 1) + jnp.arange(horizon + 1)
+    return Trajectories(
+        states=trajectories.states[walks, times],
+        actions=trajectories.actions[walks, times[:, :-1]],
+        legal_actions=trajectories.legal_actions[walks, times],
+    )

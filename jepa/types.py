@@ -1,0 +1,78 @@
+"""Shape letters and the pytrees that cross file borders.
+
+Shape letters, used in every annotation and docstring of the project:
+
+    B  batch            T  time (number of actions of a walk; T + 1 states)
+    A  actions          N  tokens of an observation
+    D  latent width     S  slots of a latent (D is S times the slot width; a flat latent has S = 1)
+    K  candidates       W  beam width
+    E  width of the embedding in which a cost measures distance
+"""
+
+import dataclasses
+from typing import TypeVar
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+T = TypeVar("T")
+
+Tokens = Int[Array, "*B N"]
+Actions = Int[Array, "*B"]
+Latents = Float[Array, "*B D"]
+LegalActions = Bool[Array, "*B A"]
+
+
+def pytree(cls: type[T]) -> type[T]:
+    """Makes a class a frozen, keyword-only dataclass that JAX treats as a pytree."""
+    return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, kw_only=True)(cls))
+
+
+@pytree
+class Goal:
+    """What is to be reached; one layout for the three kinds of goal (see `envs.base.GoalKind`).
+
+    A full state fixes every token; a partial state or a set of states fixes those under the mask (or, as for
+    Countdown's target, carries its parameters in the tokens); a predicate fixes none. The environment's
+    `is_solved` is the only authority on whether a state satisfies it.
+    """
+
+    tokens: Int[Array, "*B N"]
+    """Required values; meaningless where the mask is False."""
+    mask: Bool[Array, "*B N"]
+    """Which tokens the goal fixes."""
+
+
+@pytree
+class Problem:
+    """A start and a goal; a batch of problems has a leading batch axis on every leaf."""
+
+    start: Int[Array, "*B N"]
+    goal: Goal
+
+
+@pytree
+class Trajectories:
+    """Recorded walks without rewards: the only thing that training sees.
+
+    `legal_actions[b, t]` says which actions were possible in `states[b, t]`.
+    """
+
+    actions: Int[Array | np.ndarray, "B T"]
+    states: Int[Array | np.ndarray, "B T+1 N"]
+    legal_actions: Bool[Array | np.ndarray, "B T+1 A"]
+
+
+@pytree
+class Plan:
+    """What a planner returns for each of B problems; T is the planner's horizon."""
+
+    actions: Int[Array, "B T"]
+    """Actions from the start on, padded with -1 behind the end of the plan."""
+    predicted_costs: Float[Array, "B T+1"]
+    """Predicted cost to go of the start and after each action, padded with NaN."""
+    claims_solved: Bool[Array, " B"]
+    """Whether the planner holds that the plan reaches the goal; only a verifier can tell."""
+    num_nodes_generated: Int[Array, " B"]
+    """Predicted successors that the search considered (legal actions of the nodes it expanded)."""

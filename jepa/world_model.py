@@ -1,0 +1,119 @@
+"""The JEPA world model: encode states, predict the latents of their successors, and learn both from recorded moves.
+
+There is no decoder and no reward. A state's latent is whatever makes the latents after each action predictable
+without letting all latents become the same:
+
+    z_t       = encode(s_t)
+    z'_(t+1)  = predict(z_t, a_t),  z'_(t+2) = predict(z'_(t+1), a_(t+1)), ...
+    loss      = |z'_(t+k) - stop_gradient(z_(t+k))|^2  +  regularizer(z)  [+ inverse dynamics]
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from jepa.encoders.base import Encoder
+from jepa.encoders.linear import LinearEncoder
+from jepa.envs.base import Env
+from jepa.objectives.base import Regularizer, Target
+from jepa.objectives.inverse_dynamics import InverseDynamics
+from jepa.objectives.prediction import RolloutPrediction
+from jepa.objectives.sigreg import SIGReg
+from jepa.objectives.stop_gradient import StopGradientTarget
+from jepa.predictors.base import Predictor
+from jepa.predictors.legality import LegalityHead
+from jepa.predictors.operator import OperatorPredictor
+from jepa.types import Trajectories
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WorldModel:
+    """The parts of a world model and what they are trained for."""
+
+    encoder: Encoder = LinearEncoder()
+    """Observation tokens to latents."""
+    predictor: Predictor = OperatorPredictor()
+    """A latent and an action to the next latent."""
+    prediction: RolloutPrediction = RolloutPrediction()
+    """The loss that predictions are trained for."""
+    target: Target = StopGradientTarget()
+    """Which encoder makes the latents that predictions are compared with."""
+    regularizer: Regularizer = SIGReg()
+    """What keeps the latents from collapsing."""
+    inverse_dynamics: InverseDynamics = InverseDynamics()
+    """Makes actions recoverable from consecutive latents (or only measures it, at weight 0)."""
+    legality: LegalityHead = LegalityHead()
+    """Reads the legal actions from a latent."""
+
+    def build(self, env: Env, key: Key[Array, ""]) -> "WorldModelModule":
+        """Creates the modules with fresh parameters for the sizes of a domain."""
+        return WorldModelModule(self, env, nnx.Rngs(key))
+
+
+class WorldModelModule(nnx.Module):
+    """The modules of a world model; pure apart from the parameters that it holds."""
+
+    def __init__(self, config: WorldModel, env: Env, rngs: nnx.Rngs):
+        self.config = config
+        self.encoder = config.encoder.build(
+            num_tokens=env.num_tokens, vocab_size=env.vocab_size, rngs=rngs
+        )
+        sizes = dict(latent_width=self.encoder.latent_width, num_actions=env.num_actions, rngs=rngs)
+        self.predictor = config.predictor.build(num_slots=self.encoder.num_slots, **sizes)
+        self.legality = config.legality.build(**sizes)
+        self.inverse_dynamics = config.inverse_dynamics.build(**sizes)
+
+    def encode(self, tokens: Int[Array, "*B N"]) -> Float[Array, "*B D"]:
+        """Returns the latents of states."""
+        return self.encoder(tokens)
+
+    def predict(self, latents: Float[Array, "B D"], actions: Int[Array, " B"]) -> Float[Array, "B D"]:
+        """Returns the latents after one action each, re-identified where the encoder knows its latents."""
+        return self.encoder.reidentify(self.predictor(latents, actions))
+
+    def predict_all(self, latents: Float[Array, "B D"]) -> Float[Array, "B A D"]:
+        """Returns the latents after every action, re-identified as in `predict`."""
+        return self.encoder.reidentify(self.predictor.all_actions(latents))
+
+    def legal_actions(self, latents: Float[Array, "*B D"]) -> Bool[Array, "*B A"]:
+        """Returns which actions are predicted to be legal."""
+        return self.legality(latents) > 0
+
+    def loss(
+        self, batch: Trajectories, target_encoder: Any, key: Key[Array, ""]
+    ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        """Returns the training loss on B recorded windows, and what it is made of.
+
+        Args:
+          batch: windows of `prediction.horizon` moves.
+          target_encoder: the encoder module that makes the targets.
+          key: for the input noise and the regularizer's random directions.
+        """
+        noise_key, regularizer_key = jax.random.split(key)
+        latents = self.encode(batch.states)
+        targets = jax.lax.stop_gradient(target_encoder(batch.states[:, 1:]))
+        predicted = self.config.prediction.rollout(
+            self.predictor, latents[:, 0], batch.actions, self.encoder.num_slots, noise_key
+        )
+        prediction_loss = self.config.prediction.loss(predicted, targets)
+        regularizer_loss = self.config.regularizer.loss(
+            latents.reshape(-1, latents.shape[-1]), regularizer_key
+        )
+        inverse_weight = self.config.inverse_dynamics.weight
+        pairs = latents if inverse_weight > 0 else jax.lax.stop_gradient(latents)
+        inverse_loss = self.inverse_dynamics.loss(pairs[:, :-1], pairs[:, 1:], batch.actions)
+        legality_logits = self.legality(jax.lax.stop_gradient(latents))
+        legality_loss = optax.sigmoid_binary_cross_entropy(legality_logits, batch.legal_actions).mean()
+        loss = prediction_loss + regularizer_loss + (inverse_weight or 1.0) * inverse_loss + legality_loss
+        return loss, {
+            "loss": prediction_loss + regularizer_loss,
+            "prediction_error": jnp.mean((predicted - targets) ** 2),
+            "regularizer_loss": regularizer_loss,
+            "inverse_dynamics_loss": inverse_loss,
+            "legality_error": jnp.mean((legality_logits > 0) != batch.legal_actions),
+        }

@@ -1,0 +1,52 @@
+"""What every test runs under: the CPU, and run-time checks of every annotation of `jepa`.
+
+Both must be set up before anything imports jax or jepa, which is why imports come late in this file.
+"""
+
+import os
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+
+import dataclasses
+
+import jax
+import jaxtyping
+
+_register_dataclass = jax.tree_util.register_dataclass
+
+
+def _register_dataclass_rebuilt_unchecked(nodetype, *args, **kwargs):
+    """Registers a pytree of ours so that JAX rebuilds it with the plain constructor, not the checked one.
+
+    Our own constructor calls stay checked. JAX also rebuilds a pytree with leaves other than it declares:
+    shapes in `eval_shape`, axis numbers in `vmap`, arrays that gained or lost an axis, sentinels.
+    """
+    if args or kwargs or not nodetype.__module__.startswith("jepa."):
+        return _register_dataclass(nodetype, *args, **kwargs)
+    constructor = nodetype.__init__
+    static = [f.name for f in dataclasses.fields(nodetype) if f.init and f.metadata.get("static")]
+    data = [f.name for f in dataclasses.fields(nodetype) if f.init and f.name not in static]
+
+    def values(node, names):
+        return tuple(getattr(node, name) for name in names)
+
+    def flatten_with_keys(node):
+        keys = [jax.tree_util.GetAttrKey(name) for name in data]
+        return tuple(zip(keys, values(node, data), strict=True)), values(node, static)
+
+    def flatten(node):
+        return values(node, data), values(node, static)
+
+    def unflatten(static_values, leaves):
+        node = object.__new__(nodetype)
+        constructor(
+            node, **dict(zip(data, leaves, strict=True)), **dict(zip(static, static_values, strict=True))
+        )
+        return node
+
+    jax.tree_util.register_pytree_with_keys(nodetype, flatten_with_keys, unflatten, flatten)
+    return nodetype
+
+
+jax.tree_util.register_dataclass = _register_dataclass_rebuilt_unchecked
+jaxtyping.install_import_hook("jepa", "beartype.beartype")
