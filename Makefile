@@ -9,7 +9,7 @@ RUN := .venv/bin/python
 KEY := $(shell { $(PYTHON) --version; pwd; cat pyproject.toml constraints.txt; } 2>&1 | cksum | tr ' ' '-')
 CORE := .venv/installed-core-$(KEY)
 DEV := .venv/installed-dev-$(KEY)
-INSTALL = $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+INSTALL = $(RUN) -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable
 
 .PHONY: help demo test bench lint format clean
 .DEFAULT_GOAL := help
@@ -43,7 +43,7 @@ clean: ## remove .venv and all caches, but no run and no recorded data
 # Stamps of earlier pins go first, so that an install that fails or is interrupted leaves none.
 $(CORE):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "Python 3.11 or newer is needed, but $(PYTHON) is $$($(PYTHON) --version 2>&1 | tail -n 1);" \
+	  echo "Python 3.11 or newer is needed, but $(PYTHON) is $$($(PYTHON) --version 2>&1 | grep '^Python' || echo not installed);" \
 	    "try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "$(PYTHON) cannot make virtual environments; install its venv module" \

@@ -12,7 +12,7 @@ from jepa.envs.base import Env
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Behaviour(abc.ABC):
-    """A way to choose actions. Subclasses are frozen dataclasses whose fields are written into the manifest."""
+    """A way to choose actions. Subclasses are frozen dataclasses; the manifest lists their fields."""
 
     walk_length: int = 14
     """T, the number of actions of each walk; every walk begins at `env.initial_state`."""

@@ -54,24 +54,25 @@ def collect_walks(env: Env, behaviour: Behaviour, num_transitions: int, seed: in
 
 @functools.partial(jax.jit, static_argnames=("env", "behaviour", "num_walks"))
 def _record(env: Env, behaviour: Behaviour, num_walks: int, key: Key[Array, ""]) -> Trajectories:
-    def record_one(index):
-        start_key, action_key = jax.random.split(jax.random.fold_in(key, index))
+    walk_keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(num_walks))
+    start_keys, action_keys = jnp.unstack(jax.vmap(jax.random.split)(walk_keys), axis=1)
+    choose_actions = jax.vmap(functools.partial(behaviour.choose_action, env))
 
-        def advance(carry, time):
-            previous_state, state = carry
-            action = behaviour.choose_action(env, jax.random.fold_in(action_key, time), previous_state, state)
-            return (state, env.step(state, action)), (state, action.astype(jnp.int32))
+    def advance(carry, time):
+        previous_states, states = carry
+        keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(action_keys, time)
+        actions = choose_actions(keys, previous_states, states).astype(jnp.int32)
+        return (states, jax.vmap(env.step)(states, actions)), (states, actions)
 
-        start = env.initial_state(start_key)
-        nowhere = jnp.full_like(start, -1)
-        (_, end), (states, actions) = jax.lax.scan(
-            advance, (nowhere, start), jnp.arange(behaviour.walk_length)
-        )
-        states = jnp.concatenate([states, end[None]])
-        legal_actions = jax.vmap(env.legal_actions)(states)
-        return Trajectories(states=states, actions=actions, legal_actions=legal_actions)
-
-    return jax.vmap(record_one)(jnp.arange(num_walks))
+    starts = jax.vmap(env.initial_state)(start_keys)
+    nowhere = jnp.full_like(starts, -1)
+    (_, ends), (states, actions) = jax.lax.scan(
+        advance, (nowhere, starts), jnp.arange(behaviour.walk_length)
+    )
+    states = jnp.concatenate([states, ends[None]]).swapaxes(0, 1)
+    return Trajectories(
+        actions=actions.T, states=states, legal_actions=jax.vmap(jax.vmap(env.legal_actions))(states)
+    )
 
 
 def dataset_path(root: Path, env: Env, behaviour: Behaviour, num_transitions: int, seed: int) -> Path:

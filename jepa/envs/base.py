@@ -103,7 +103,8 @@ class Env(abc.ABC):
         def replay(carry, inputs):
             state, legal = carry
             action, active = inputs
-            legal &= ~active | self.legal_actions(state)[action]
+            known = action < self.num_actions  # indexing alone would take the last action for it
+            legal &= ~active | (known & self.legal_actions(state)[action])
             state = jnp.where(active, self.step(state, action), state)
             return (state, legal), None
 
@@ -114,11 +115,11 @@ class Env(abc.ABC):
 
     @abc.abstractmethod
     def optimal_lengths(self, problems: Problem) -> Int[np.ndarray, " B"]:
-        """Returns the least number of actions of each of B problems; -1 where it is not known or none exists."""
+        """Returns the least number of actions of each of B problems; -1 where none is known or exists."""
 
     @abc.abstractmethod
     def invalid_reason(self, state: Int[np.ndarray, " N"]) -> str | None:
-        """Says in a sentence what is wrong with a state from outside, or None if it is a state of this domain."""
+        """Says in a sentence what is wrong with a state from outside; None if it is one of this domain."""
 
     @abc.abstractmethod
     def problems_from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Problem:
@@ -148,7 +149,8 @@ def states_from_arrays(env: Env, arrays: Mapping[str, np.ndarray], name: str) ->
     if name not in arrays:
         raise ValueError(f"expected an array `{name}`, came the arrays {sorted(arrays)}")
     states = np.asarray(arrays[name])
-    if states.ndim != 2 or states.shape[1] != env.num_tokens or not np.issubdtype(states.dtype, np.integer):
+    is_batch = states.ndim == 2 and len(states) > 0 and states.shape[1] == env.num_tokens
+    if not is_batch or not np.issubdtype(states.dtype, np.integer):
         raise ValueError(
             f"`{name}` must be integers of shape [problems, {env.num_tokens}] for {env.name}, "
             f"came {states.dtype} of shape {list(states.shape)}"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Integer
 
 FORMAT = "jepa distance table 1"
 """Raise the number when the meaning of a table changes; older files are then rebuilt."""
@@ -43,7 +43,7 @@ def breadth_first_distances(
     return distances
 
 
-def rank_permutations(permutations: Int[np.ndarray, "B n"]) -> Int[np.ndarray, " B"]:
+def rank_permutations(permutations: Integer[np.ndarray, "B n"]) -> Int[np.ndarray, " B"]:
     """Numbers the permutations of 0..n-1 in lexicographic order, from 0 to n! - 1."""
     columns = np.ascontiguousarray(permutations.T)
     num_items = len(columns)
@@ -54,7 +54,7 @@ def rank_permutations(permutations: Int[np.ndarray, "B n"]) -> Int[np.ndarray, "
     return ranks
 
 
-def unrank_permutations(ranks: Int[np.ndarray, " B"], num_items: int) -> Int[np.ndarray, "B num_items"]:
+def unrank_permutations(ranks: Int[np.ndarray, " B"], num_items: int) -> Integer[np.ndarray, "B num_items"]:
     """Inverts `rank_permutations`."""
     columns = np.zeros((num_items, len(ranks)), np.uint8)
     for i in reversed(range(num_items)):

@@ -28,7 +28,7 @@ from jepa.types import Problem
 FACES = "URFDLB"
 """Faces in the order of their stickers; colour i is the one that face i shows when solved."""
 NUM_STATES = 5_040 * 729
-"""7! placements of the free corners times 3^6 orientations."""
+"""7! placements of the free corners times 3^6 twists."""
 
 _RIGHT, _UP, _FRONT = np.eye(3, dtype=int)
 _NORMALS = {"U": _UP, "R": _RIGHT, "F": _FRONT, "D": -_UP, "L": -_RIGHT, "B": -_FRONT}
@@ -83,11 +83,11 @@ def _corner_places() -> Int[np.ndarray, "8 3"]:
 
 
 def _corner_codes() -> Int[np.ndarray, "6 6 6"]:
-    """Returns 3 * piece + orientation for the three colours of a corner, read clockwise; -1 if no such piece."""
+    """Returns 3 * piece + twist for the three colours of a corner, read clockwise; -1 for no piece."""
     codes = np.full((6, 6, 6), -1)
-    for piece, colours in enumerate(_HOME_COLOURS.tolist()):
-        for orientation in range(3):
-            codes[tuple(np.roll(colours, orientation))] = 3 * piece + orientation
+    for piece, colours in enumerate(_HOME_COLOURS):
+        for twist in range(3):
+            codes[tuple(np.roll(colours, twist))] = 3 * piece + twist
     return codes
 
 
@@ -142,11 +142,11 @@ class PocketCube(Env):
 
     def sample_problem(self, key: Key[Array, ""]) -> Problem:
         """Draws a start uniformly from all states; the goal is the solved cube."""
-        pieces_key, orientations_key = jax.random.split(key)
+        pieces_key, twists_key = jax.random.split(key)
         pieces = jax.random.permutation(pieces_key, 7)
-        orientations = jax.random.randint(orientations_key, (6,), 0, 3)
-        orientations = jnp.append(orientations, -orientations.sum() % 3)
-        slots = (jnp.arange(3) - orientations[:, None]) % 3
+        twists = jax.random.randint(twists_key, (6,), 0, 3)
+        twists = jnp.append(twists, -twists.sum() % 3)
+        slots = (jnp.arange(3) - twists[:, None]) % 3
         colours = jnp.asarray(_HOME_COLOURS)[pieces[:, None], slots]
         start = jnp.asarray(_SOLVED).at[_PLACES[:7]].set(colours)
         return Problem(start=start, goal=full_goal(jnp.asarray(_SOLVED)))
@@ -169,7 +169,7 @@ class PocketCube(Env):
         return lengths
 
     def invalid_reason(self, state: Int[np.ndarray, " N"]) -> str | None:
-        """Says what is wrong with a state: its colours, its corner pieces, their twists or the fixed corner."""
+        """Says what is wrong with a state: colours, corner pieces, twists or the fixed corner."""
         if state.shape != (24,):
             return f"expected 24 stickers, came shape {state.shape}"
         if state.min() < 0 or state.max() > 5:
@@ -181,7 +181,7 @@ class PocketCube(Env):
         if (pieces < 0).any():
             corner = int(np.argmin(pieces))
             colours = state[_PLACES[corner]].tolist()
-            return f"the corner {_corner_name(corner)} has the colours {colours}, and no piece has those clockwise"
+            return f"the corner {_corner_name(corner)} is coloured {colours} clockwise, which no piece is"
         counts = np.bincount(pieces, minlength=8)
         if (counts > 1).any():
             return f"the corner piece {_corner_name(int(np.argmax(counts)))} occurs {counts.max()} times"
@@ -274,9 +274,9 @@ def _corner_name(corner: int) -> str:
     return ("U" if y > 0 else "D") + ("F" if z > 0 else "B") + ("R" if x > 0 else "L")
 
 
-def _scrambled(scrambles: Int[np.ndarray, "B T"]) -> Int[Array, "B 24"]:
-    """Turns the solved cube by each scramble."""
-    if scrambles.ndim != 2 or not np.issubdtype(scrambles.dtype, np.integer):
+def _scrambled(scrambles: np.ndarray) -> Int[Array, "B 24"]:
+    """Turns the solved cube by each scramble, after checking what came from outside."""
+    if scrambles.ndim != 2 or not len(scrambles) or not np.issubdtype(scrambles.dtype, np.integer):
         raise ValueError(
             "`scramble` must be integers of shape [problems, turns], "
             f"came {scrambles.dtype} of shape {scrambles.shape}"
@@ -286,7 +286,8 @@ def _scrambled(scrambles: Int[np.ndarray, "B T"]) -> Int[Array, "B 24"]:
     if wrong.any():
         index = int(np.argmax(wrong.any(axis=1)))
         raise ValueError(
-            f"scramble {index}: expected turns 0..5, padded with -1 at the end, came {scrambles[index].tolist()}"
+            f"scramble {index}: expected turns 0..5, padded with -1 at the end, "
+            f"came {scrambles[index].tolist()}"
         )
     states = np.tile(_SOLVED, (len(scrambles), 1))
     for turns in scrambles.T:

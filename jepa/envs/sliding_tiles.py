@@ -25,7 +25,7 @@ from jepa.envs.distance_table import (
 from jepa.types import Problem
 
 MAX_TABLE_CELLS = 10
-"""Largest board whose exact distances are tabulated: 10! = 3,628,800 arrangements take seconds, 12! would not fit."""
+"""Largest board whose exact distances are tabulated: 10! arrangements take a second, 12! would not fit."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -161,7 +161,7 @@ class SlidingTiles(Env):
 
 @functools.cache
 def _blank_targets(rows: int, columns: int) -> Int[np.ndarray, "N 4"]:
-    """Returns the cell to which each action moves the blank from each cell: the same cell where it is illegal."""
+    """Returns where each action moves the blank from each cell: nowhere where it is illegal."""
     row, column = np.divmod(np.arange(rows * columns)[:, None], columns)
     new_row = np.clip(row + np.array([-1, 1, 0, 0]), 0, rows - 1)
     new_column = np.clip(column + np.array([0, 0, -1, 1]), 0, columns - 1)
