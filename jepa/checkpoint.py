@@ -18,7 +18,7 @@ import socket
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -65,7 +65,7 @@ class Checkpoints:
         self._pending: int | None = None
         self._damaged: set[int] = set()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -276,9 +276,8 @@ def _manifest(leaves: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[st
 
 
 def _comes_back(leaf: jax.Array | np.ndarray) -> bool:
-    if jnp.issubdtype(leaf.dtype, jax.dtypes.extended) or leaf.size == 0:
-        return False
-    return jax.dtypes.canonicalize_dtype(leaf.dtype) == leaf.dtype
+    is_number = jnp.issubdtype(leaf.dtype, jnp.number) or leaf.dtype == bool
+    return is_number and leaf.size > 0 and jax.dtypes.canonicalize_dtype(leaf.dtype) == leaf.dtype
 
 
 def _on_host(leaf: jax.Array | np.ndarray) -> np.ndarray:
@@ -297,5 +296,5 @@ def _json_sha256(content: Mapping[str, Any]) -> str:
 
 
 def _short(error: BaseException) -> str:
-    root = error.__cause__ or error  # Orbax tells pages, its cause in one line which leaf of which file.
-    return f"{type(root).__name__}: {(str(root).splitlines() or [''])[0][:400]}"
+    root = error.__cause__ or error  # Orbax tells pages; its cause says in one line which leaf of which file.
+    return f"{type(root).__name__}: {str(root).partition(' [tensorstore_spec')[0].partition(chr(10))[0]}"

@@ -66,9 +66,7 @@ def _record(env: Env, behaviour: Behaviour, num_walks: int, key: Key[Array, ""])
 
     starts = jax.vmap(env.initial_state)(start_keys)
     nowhere = jnp.full_like(starts, -1)
-    (_, ends), (states, actions) = jax.lax.scan(
-        advance, (nowhere, starts), jnp.arange(behaviour.walk_length)
-    )
+    (_, ends), (states, actions) = jax.lax.scan(advance, (nowhere, starts), jnp.arange(behaviour.walk_length))
     states = jnp.concatenate([states, ends[None]]).swapaxes(0, 1)
     return Trajectories(
         actions=actions.T, states=states, legal_actions=jax.vmap(jax.vmap(env.legal_actions))(states)

@@ -87,7 +87,12 @@ def test_states_of_the_domain_are_valid_and_others_are_not(env, states, successo
     for state in [*np.asarray(states), *successors[0]]:
         assert env.invalid_reason(state) is None
     state = np.asarray(states[0])
-    for wrong in (state[:-1], np.append(state, 0), np.full_like(state, env.vocab_size), np.full_like(state, -1)):
+    for wrong in (
+        state[:-1],
+        np.append(state, 0),
+        np.full_like(state, env.vocab_size),
+        np.full_like(state, -1),
+    ):
         assert isinstance(env.invalid_reason(wrong), str)
 
 
@@ -182,6 +187,6 @@ def test_problems_from_arrays(env, problems):
 
 def test_render(env, states, successors, legal):
     picture = env.render(np.asarray(states[0]))
-    assert picture.strip() and picture.isprintable() is ("\n" not in picture)
+    assert picture.strip() and "\t" not in picture
     changing = legal[0] & (successors[0] != np.asarray(states[0])).any(axis=-1)
     assert env.render(successors[0][np.argmax(changing)]) != picture

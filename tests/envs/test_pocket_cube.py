@@ -211,7 +211,7 @@ def test_invalid_reason(state, reason):
 
 
 def test_invalid_reason_finds_two_identical_corners():
-    # UFR twice instead of UFL, ... with each colour still four times: UFR, UFR, UBL, DBR for UFR, UFL, UBR, DBR.
+    # UFR in the place of UFL and UBL in the place of UBR: each colour is still there four times.
     state = SOLVED.copy()
     corner_ubr, corner_ubl = np.array([1, 20, 5]), np.array([0, 16, 21])
     state[CORNER_UFL] = SOLVED[CORNER_UFR]

@@ -74,16 +74,16 @@ def test_boards_too_narrow_are_refused(rows, columns):
 
 KNOWN_COUNTS = {  # cell of the goal's blank -> number of states at each distance
     8: [  # a corner: OEIS A089473
-        1, 2, 4, 8, 16, 20, 39, 62, 116, 152, 286, 396, 748, 1024, 1893, 2512, 4485, 5638, 9529, 10878, 16993,
-        17110, 23952, 20224, 24047, 15578, 14560, 6274, 3910, 760, 221, 2,
+        1, 2, 4, 8, 16, 20, 39, 62, 116, 152, 286, 396, 748, 1024, 1893, 2512, 4485, 5638, 9529, 10878,
+        16993, 17110, 23952, 20224, 24047, 15578, 14560, 6274, 3910, 760, 221, 2,
     ],
     4: [  # the centre: OEIS A089474
-        1, 4, 8, 8, 16, 32, 60, 72, 136, 200, 376, 512, 964, 1296, 2368, 3084, 5482, 6736, 11132, 12208, 18612,
-        18444, 24968, 19632, 22289, 13600, 11842, 4340, 2398, 472, 148,
+        1, 4, 8, 8, 16, 32, 60, 72, 136, 200, 376, 512, 964, 1296, 2368, 3084, 5482, 6736, 11132, 12208,
+        18612, 18444, 24968, 19632, 22289, 13600, 11842, 4340, 2398, 472, 148,
     ],
     1: [  # an edge: OEIS A089483
-        1, 3, 5, 10, 14, 28, 42, 80, 108, 202, 278, 524, 726, 1348, 1804, 3283, 4193, 7322, 8596, 13930, 14713,
-        21721, 19827, 25132, 18197, 18978, 9929, 7359, 2081, 878, 126, 2,
+        1, 3, 5, 10, 14, 28, 42, 80, 108, 202, 278, 524, 726, 1348, 1804, 3283, 4193, 7322, 8596, 13930,
+        14713, 21721, 19827, 25132, 18197, 18978, 9929, 7359, 2081, 878, 126, 2,
     ],
 }  # fmt: skip
 
@@ -122,7 +122,10 @@ def test_optimal_lengths_agree_with_search_for_every_arrangement(rows, columns, 
 def test_optimal_lengths_for_mixed_goals():
     generator = np.random.default_rng(0)
     starts, goals = generator.permuted(np.tile(np.arange(9), (2, 40, 1)), axis=2)
-    forwards, backwards = ENV.optimal_lengths(problems(starts, goals)), ENV.optimal_lengths(problems(goals, starts))
+    forwards, backwards = (
+        ENV.optimal_lengths(problems(starts, goals)),
+        ENV.optimal_lengths(problems(goals, starts)),
+    )
     assert forwards.tolist() == backwards.tolist()
     alone = [ENV.optimal_lengths(problems(starts[i : i + 1], goals[i : i + 1]))[0] for i in range(40)]
     assert forwards.tolist() == alone
@@ -216,7 +219,7 @@ def test_problems_from_bad_arrays(arrays, message):
 
 def test_solvability_is_judged_right_for_every_pair_of_blanks():
     env = SlidingTiles(rows=2, columns=3)
-    arrangements = np.random.default_rng(0).permuted(np.tile(np.arange(6), (2, 300, 1)), axis=2)
+    arrangements = np.random.default_rng(0).permuted(np.tile(np.arange(6), (2, 100, 1)), axis=2)
     for start, goal, length in zip(*arrangements, env.optimal_lengths(problems(*arrangements)), strict=True):
         arrays = {"start": start[None], "goal": goal[None]}
         if length >= 0:
