@@ -41,3 +41,18 @@ def fingerprints(latents: Float[Array, "*B D"], num_bits: int) -> UInt[Array, "*
     directions = jax.random.normal(jax.random.key(0), (latents.shape[-1], num_bits))
     signs = (latents @ directions > 0).astype(jnp.uint32)
     return (signs << jnp.arange(num_bits, dtype=jnp.uint32)).sum(axis=-1, dtype=jnp.uint32)
+
+
+def effective_rank(latents: Float[Array, "B D"]) -> Float[Array, ""]:
+    """Returns exp(entropy) of the normalised singular values of centred latents: how many directions they use.
+
+    Between 1 and min(B - 1, D); 1 also where all latents are equal. A collapsing encoder shows as a falling rank.
+
+    Source: Roy and Vetterli, 2007, definition 1.
+    """
+    centred = latents - latents.mean(axis=0)
+    # Singular values through the small Gram matrix, which is far cheaper than an SVD of the batch.
+    variances = jnp.linalg.eigvalsh(centred.T @ centred)
+    singular = jnp.sqrt(jnp.maximum(variances, 0.0))
+    shares = singular / jnp.maximum(singular.sum(), 1e-30)
+    return jnp.exp(-jnp.sum(shares * jnp.log(jnp.maximum(shares, 1e-30))))

@@ -49,10 +49,8 @@ def spearman(x: Real[np.ndarray, " B"], y: Real[np.ndarray, " B"]) -> float:
     Source: Kendall (1945), "The treatment of ties in ranking problems" (rho_b).
 
     Raises:
-        ValueError: If the shapes differ or a value is NaN.
+        ValueError: If a value is NaN.
     """
-    if x.shape != y.shape or x.ndim != 1:
-        raise ValueError(f"spearman needs two vectors of one length, got shapes {x.shape} and {y.shape}.")
     _require_no_nan(x, "x")
     _require_no_nan(y, "y")
     x_ranks, y_ranks = _average_ranks(x), _average_ranks(y)
@@ -80,13 +78,8 @@ def sibling_ranking_accuracy(
     within states.
 
     Raises:
-        ValueError: If the shapes differ or a legal action has a cost that is NaN.
+        ValueError: If a legal action has a cost that is NaN.
     """
-    if not predicted.shape == exact.shape == legal.shape:
-        raise ValueError(
-            f"sibling_ranking_accuracy needs three arrays of one shape [B, A], got predicted "
-            f"{predicted.shape}, exact {exact.shape} and legal {legal.shape}."
-        )
     _require_no_nan(predicted[legal], "predicted (where legal)")
     _require_no_nan(exact[legal], "exact (where legal)")
     num_pairs, score = 0, 0.0
@@ -164,7 +157,7 @@ def stratified_bootstrap_interval(
         confidence: Coverage that is aimed at.
 
     Raises:
-        ValueError: If the array is not a finite, non-empty matrix or a number makes no sense.
+        ValueError: If the array is empty or not finite, or a number makes no sense.
     """
     num_seeds, num_problems = _checked_matrix(values, num_resamples)
 
@@ -200,7 +193,7 @@ def two_way_bootstrap_interval(
         confidence: Coverage that is aimed at.
 
     Raises:
-        ValueError: If the array is not a finite, non-empty matrix or a number makes no sense.
+        ValueError: If the array is empty or not finite, or a number makes no sense.
     """
     num_seeds, num_problems = _checked_matrix(values, num_resamples)
 
@@ -236,8 +229,8 @@ def _average_ranks(values: np.ndarray) -> Float[np.ndarray, " B"]:
 
 def _checked_matrix(values: np.ndarray, num_resamples: int) -> tuple[int, int]:
     """Returns the numbers of seeds and problems of a matrix that can be resampled."""
-    if values.ndim != 2 or values.size == 0:
-        raise ValueError(f"a bootstrap needs a non-empty array [seeds, problems], got {values.shape}.")
+    if values.size == 0:
+        raise ValueError(f"a bootstrap needs at least 1 seed and 1 problem, got shape {values.shape}.")
     if num_resamples < 1:
         raise ValueError(f"a bootstrap needs num_resamples >= 1, got {num_resamples}.")
     _require_finite(values, "values")

@@ -3,7 +3,8 @@
 `metrics.jsonl` is the record that reports are made from; TensorBoard may fail without harm.
 """
 
-import functools
+import contextlib
+import datetime
 import importlib.metadata
 import json
 import math
@@ -24,7 +25,6 @@ import numpy as np
 from jepa import __version__
 
 _SECONDS_BETWEEN_LINES = 10.0
-_SECONDS_BETWEEN_FLUSHES = 10.0
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _OWN_NAMES = ("stage", "num_updates", "unix_time_seconds", "samples_per_second")
 # What JSON has no number for, spelled as in ProtoJSON.
@@ -35,9 +35,9 @@ class RunLog:
     """Writes the numbers of one stage of a run, within a `with` block, in one process only.
 
     A row of `metrics.jsonl` holds the stage, the updates done, the time, the speed since the row before
-    (compilation included) and the metrics. On entering, a line torn by a killed run is removed, as are rows of
-    this stage after `num_updates_done`, so that the file has each update once. TensorBoard finds one run per
-    stage in `<folder>/tensorboard`.
+    (compilation included) and the metrics. On entering, a line torn by a killed run is removed, as are rows
+    of this stage after `num_updates_done`, so that the file has each update once. TensorBoard finds one run
+    per stage in `<folder>/tensorboard`.
 
     Args:
         folder: Folder of the run, made if missing; its stages may share it.
@@ -54,24 +54,23 @@ class RunLog:
         self._stage = stage
         self._num_updates = num_updates
         self._batch_size = batch_size
-        self._num_updates_done = num_updates_done
+        self._num_updates_before = self._num_updates_done = num_updates_done
 
     def __enter__(self) -> "RunLog":
+        path, done = self._folder / "metrics.jsonl", self._num_updates_done
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / "metrics.jsonl"
-        _drop_rows(path, self._stage, self._num_updates_done)
-        self._file = path.open("a", encoding="utf-8")
-        self._tensorboard = _TensorBoard()
-        self._tensorboard.open(self._folder / "tensorboard" / self._stage, self._num_updates_done)
-        display = _Bar if sys.stderr.isatty() else _Lines
-        self._display = display(self._stage, self._num_updates, self._num_updates_done)
-        self._last_seconds = time.monotonic()
+        _drop_rows(path, self._stage, done)
+        self._stack = contextlib.ExitStack()
+        self._file = self._stack.enter_context(path.open("a", encoding="utf-8"))
+        self._tensorboard = _TensorBoard(self._folder / "tensorboard" / self._stage, done)
+        self._stack.callback(self._tensorboard.close)
+        display = _bar if sys.stderr.isatty() else _lines
+        self._show = self._stack.enter_context(display(self._stage, self._num_updates, done))
+        self._start_seconds = self._last_seconds = time.monotonic()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._display.close()
-        self._tensorboard.close()
-        self._file.close()
+        self._stack.close()
 
     def write(self, num_updates_done: int, metrics: Mapping[str, Any]) -> None:
         """Adds a row, and waits for the metrics if they are still being computed.
@@ -84,10 +83,8 @@ class RunLog:
             ValueError: If the updates do not grow, or a metric is no number or has a name of the log's own.
         """
         if num_updates_done <= self._num_updates_done:
-            raise ValueError(
-                f"num_updates_done must be larger than {self._num_updates_done}, which stage {self._stage} "
-                f"has logged or resumed from, got {num_updates_done}."
-            )
+            have = f"{self._num_updates_done} of stage {self._stage}"
+            raise ValueError(f"num_updates_done must be larger than {have}, got {num_updates_done}.")
         if taken := metrics.keys() & set(_OWN_NAMES):
             raise ValueError(f"metrics must not have the log's own names, got {sorted(taken)}; rename them.")
         numbers = {name: _number(name, value) for name, value in metrics.items()}
@@ -100,7 +97,10 @@ class RunLog:
         self._file.write(json.dumps(row, allow_nan=False) + "\n")
         self._file.flush()
         self._tensorboard.write(num_updates_done, numbers | {"samples_per_second": speed})
-        self._display.show(num_updates_done, numbers.get("loss", math.nan), speed)
+        pace = (seconds - self._start_seconds) / (num_updates_done - self._num_updates_before)
+        left = datetime.timedelta(seconds=round(pace * (self._num_updates - num_updates_done)))
+        loss = numbers.get("loss", math.nan)
+        self._show(num_updates_done, f"{left} left, loss {loss:.4g}, {speed:,.0f} samples/s")
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -111,25 +111,18 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     Raises:
         ValueError: If any other line is not a JSON object.
     """
-    return [
-        {
-            name: _NONFINITE.get(value, value) if isinstance(value, str) else value
-            for name, value in row.items()
-        }
-        for _, row in _lines_and_rows(path)
-    ]
+    rows = (row for _, row in _lines_and_rows(path))
+    return [{name: _NONFINITE.get(str(value), value) for name, value in row.items()} for row in rows]
 
 
 def write_json_atomic(path: Path, obj: Any) -> None:
     """Writes a JSON file that is never seen half-written; replaces what is there and makes the folder.
 
     Raises:
-        ValueError: If JSON cannot hold the object, for example for a NaN.
+        ValueError: If the object holds NaN or infinity.
+        TypeError: If it holds what JSON does not know.
     """
-    try:
-        content = json.dumps(obj, indent=2, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} must be made from what JSON can hold, without NaN: {error}.") from error
+    content = json.dumps(obj, indent=2, allow_nan=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     _replace(path, content.encode() + b"\n")
 
@@ -157,123 +150,73 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def _or_give_up(method: Callable[..., None]) -> Callable[..., None]:
-    """Makes a method of `_TensorBoard` warn at the first failure and do nothing from then on."""
-
-    @functools.wraps(method)
-    def attempt(self: "_TensorBoard", *args: Any) -> None:
-        if self.has_failed:
-            return
-        try:
-            method(self, *args)
-        except Exception as error:  # Pictures of a run must not end it, whatever they fail with.
-            self.has_failed = True
-            warnings.warn(
-                f"TensorBoard gets no more numbers ({type(error).__name__}: {error}); metrics.jsonl has them all.",
-                stacklevel=4,
-            )
-
-    return attempt
-
-
 class _TensorBoard:
-    """Scalars for TensorBoard, written in the thread of the caller.
+    """Scalars for TensorBoard; the first failure is a warning and the end of them.
 
-    The `SummaryWriter` of tensorboardX is not used: its thread dies on a full disk without a word, and then
-    training waits for its queue for ever.
+    Written in the thread of the caller: that of tensorboardX's `SummaryWriter` dies on a full disk without a
+    word, after which training would wait for its queue for ever.
     """
 
-    def __init__(self):
-        self.has_failed = False
+    def __init__(self, folder: Path, num_updates_done: int):
+        self._writer: Any = None
+        with self._no_harm():
+            from tensorboardX.event_file_writer import EventsWriter
 
-    @_or_give_up
-    def open(self, folder: Path, num_updates_done: int) -> None:
-        from tensorboardX.event_file_writer import EventsWriter  # Only here, so that it may be missing.
-        from tensorboardX.proto.event_pb2 import SessionLog
+            folder.mkdir(parents=True, exist_ok=True)
+            self._writer = EventsWriter(str(folder / "events"), f".{time.time_ns()}")
+        self._add(num_updates_done + 1, session_log={"status": 1})  # START: hides what a killed run wrote.
 
-        folder.mkdir(parents=True, exist_ok=True)
-        self._writer = EventsWriter(str(folder / "events"), f".{time.time_ns()}")
-        self._next_flush_seconds = 0.0
-        # Hides what a run that was killed has written after this point.
-        self._add(num_updates_done + 1, session_log=SessionLog(status=SessionLog.START))
-
-    @_or_give_up
     def write(self, num_updates_done: int, numbers: Mapping[str, float]) -> None:
-        from tensorboardX.proto.summary_pb2 import Summary
+        values = [{"tag": name, "simple_value": number} for name, number in numbers.items()]
+        self._add(num_updates_done, summary={"value": values})
 
-        values = [Summary.Value(tag=name, simple_value=number) for name, number in numbers.items()]
-        self._add(num_updates_done, summary=Summary(value=values))
-        if time.monotonic() >= self._next_flush_seconds:
-            self._writer.flush()
-            self._next_flush_seconds = time.monotonic() + _SECONDS_BETWEEN_FLUSHES
-
-    @_or_give_up
     def close(self) -> None:
-        self._writer.close()
+        if self._writer is not None:
+            with self._no_harm():
+                self._writer.close()
 
     def _add(self, num_updates: int, **content: Any) -> None:
-        from tensorboardX.proto.event_pb2 import Event
+        if self._writer is not None:
+            with self._no_harm():
+                from tensorboardX.proto.event_pb2 import Event
 
-        self._writer.write_event(Event(wall_time=time.time(), step=num_updates, **content))
+                self._writer.write_event(Event(wall_time=time.time(), step=num_updates, **content))
+                self._writer.flush()
 
-
-class _Bar:
-    """Progress in a terminal."""
-
-    def __init__(self, stage: str, num_updates: int, num_updates_done: int):
-        from rich import progress
-        from rich.console import Console
-
-        columns = (
-            progress.TextColumn("{task.description}"),
-            progress.BarColumn(),
-            progress.MofNCompleteColumn(),
-            progress.TimeRemainingColumn(),
-            progress.TextColumn("{task.fields[numbers]}"),
-        )
-        # Standard output stays as it is: it may be read by a program.
-        self._progress = progress.Progress(*columns, console=Console(stderr=True), redirect_stdout=False)
-        self._task = self._progress.add_task(
-            stage, total=num_updates, completed=num_updates_done, numbers="compiling"
-        )
-        self._progress.start()
-
-    def show(self, num_updates_done: int, loss: float, samples_per_second: float) -> None:
-        numbers = f"loss {loss:.4g}, {samples_per_second:,.0f} samples/s"
-        self._progress.update(self._task, completed=num_updates_done, numbers=numbers)
-
-    def close(self) -> None:
-        self._progress.stop()
+    @contextlib.contextmanager
+    def _no_harm(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # Pictures of a run must not end it, whatever they fail with.
+            self._writer = None
+            reason = f"{type(error).__name__}: {error}"
+            warnings.warn(f"TensorBoard gets no more numbers, metrics.jsonl does ({reason})", stacklevel=4)
 
 
-class _Lines:
-    """Progress in a file or a pipe: a line now and then, and for the last update."""
+@contextlib.contextmanager
+def _bar(stage: str, num_updates: int, num_updates_done: int) -> Iterator[Callable[[int, str], None]]:
+    """Progress in a terminal; standard output is left alone, since a program may read it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress
 
-    def __init__(self, stage: str, num_updates: int, num_updates_done: int):
-        self._stage = stage
-        self._num_updates = num_updates
-        self._start = (num_updates_done, time.monotonic())
-        self._next_line_seconds = 0.0
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), "{task.fields[text]}")
+    with Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as progress:
+        task = progress.add_task(stage, total=num_updates, completed=num_updates_done, text="")
+        yield lambda num_updates_done, text: progress.update(task, completed=num_updates_done, text=text)
 
-    def show(self, num_updates_done: int, loss: float, samples_per_second: float) -> None:
-        seconds = time.monotonic()
-        if seconds < self._next_line_seconds and num_updates_done < self._num_updates:
-            return
-        self._next_line_seconds = seconds + _SECONDS_BETWEEN_LINES
-        num_updates_before, start_seconds = self._start
-        seconds_per_update = (seconds - start_seconds) / (num_updates_done - num_updates_before)
-        minutes_left, seconds_left = divmod(
-            round((self._num_updates - num_updates_done) * seconds_per_update), 60
-        )
-        print(
-            f"{self._stage}: {num_updates_done}/{self._num_updates} updates, {minutes_left}:{seconds_left:02d} left,"
-            f" loss {loss:.4g}, {samples_per_second:,.0f} samples/s",
-            file=sys.stderr,
-            flush=True,
-        )
 
-    def close(self) -> None:
-        pass
+@contextlib.contextmanager
+def _lines(stage: str, num_updates: int, num_updates_done: int) -> Iterator[Callable[[int, str], None]]:
+    """Progress in a file or a pipe: a line now and then, and one for the last update."""
+    next_seconds = 0.0
+
+    def show(num_updates_done: int, text: str) -> None:
+        nonlocal next_seconds
+        if time.monotonic() >= next_seconds or num_updates_done >= num_updates:
+            next_seconds = time.monotonic() + _SECONDS_BETWEEN_LINES
+            print(f"{stage}: {num_updates_done}/{num_updates} updates, {text}", file=sys.stderr, flush=True)
+
+    yield show
 
 
 def _number(name: str, value: Any) -> int | float:
@@ -306,9 +249,7 @@ def _lines_and_rows(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
         except ValueError as error:
             if number == len(lines):
                 return
-            raise ValueError(
-                f"line {number} of {path} must be a JSON object, but {error}; correct or remove the line."
-            ) from error
+            raise ValueError(f"line {number} of {path} must be a JSON object: {error}; remove it.") from error
         yield line, row
 
 

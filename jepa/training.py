@@ -7,7 +7,7 @@ of devices sees the same global batches.
 
 import abc
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -19,8 +19,13 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
 from jepa.envs.base import Env
+from jepa.latents import effective_rank
 from jepa.types import Trajectories, pytree
 from jepa.world_model import WorldModel
+
+COLLAPSED_RANK_FRACTION = 0.05
+"""Latents whose effective rank is below this share of their width count as collapsed."""
+_NUM_DIAGNOSED = 1024
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,12 +102,14 @@ class Stage(abc.ABC):
     name: str
     schedule: Schedule
     mesh: Mesh
-    resources: Any
-    """What all calls read and none changes: recorded walks, frozen parameters."""
 
     @abc.abstractmethod
     def init(self) -> TrainState:
         """Returns the state before the first update."""
+
+    @abc.abstractmethod
+    def resources(self, params: Mapping[str, Any]) -> Any:
+        """Returns what all calls read and none changes: recorded walks, parameters of earlier stages by name."""
 
     @abc.abstractmethod
     def prepare(self, state: TrainState, resources: Any) -> Any:
@@ -113,15 +120,21 @@ class Stage(abc.ABC):
         """Returns the state after one update, and its losses."""
 
     @abc.abstractmethod
-    def diagnose(self, state: TrainState) -> dict[str, float]:
+    def diagnose(self, state: TrainState, resources: Any) -> dict[str, Float[Array, ""]]:
         """Returns figures that show whether learning goes wrong; names starting with `alarm_` must stay 0."""
 
-    def run(self, state: TrainState) -> Iterator[tuple[TrainState, dict[str, float]]]:
-        """Continues from a state to the end of the stage; yields the state and mean losses after every call."""
+    def run(
+        self, state: TrainState, params: Mapping[str, Any]
+    ) -> Iterator[tuple[TrainState, dict[str, float]]]:
+        """Continues from a state to the end of the stage; yields the state and mean losses after every call.
+
+        The yielded state is consumed by the next call; copy what is to be kept.
+        """
+        resources = self.resources(params)
         call = self.compile()
         while int(state.num_updates) < self.schedule.num_updates:
-            state, losses = call(state, self.resources)
-            yield state, {name: float(value) for name, value in losses.items()} | self.diagnose(state)
+            state, losses = call(state, resources)
+            yield state, {name: float(value) for name, value in losses.items()}
 
     def compile(self) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, Float[Array, ""]]]]:
         """Returns the compiled function that does `updates_per_call` updates; it consumes the state."""
@@ -131,7 +144,7 @@ class Stage(abc.ABC):
             state, losses = jax.lax.scan(
                 lambda carry, _: self.update(carry, data), state, length=self.schedule.updates_per_call
             )
-            return state, jax.tree.map(jnp.mean, losses)
+            return state, jax.tree.map(jnp.mean, losses) | self.diagnose(state, resources)
 
         return jax.jit(updates, donate_argnums=0)
 
@@ -163,14 +176,19 @@ class WorldModelStage(Stage):
         check_divisible(schedule.batch_size, mesh)
         self.config, self.schedule, self.mesh = config, schedule, mesh
         self.init_key, self.update_key = jax.random.split(key)
-        self.resources = jax.tree.map(jnp.asarray, trajectories)
-        module = nnx.eval_shape(lambda: config.build(env, self.init_key))
+        self.trajectories = trajectories
+        self._build = lambda: config.build(env, self.init_key)
+        module = nnx.eval_shape(self._build)
         self.graph = nnx.split(module)[0]
-        self._build = lambda: nnx.split(config.build(env, self.init_key))[1]
+        self.latent_width = module.encoder.latent_width
+
+    def resources(self, params: Mapping[str, Any]) -> Trajectories:
+        """See base class: the recorded walks, on every device."""
+        return jax.device_put(self.trajectories, NamedSharding(self.mesh, PartitionSpec()))
 
     def init(self) -> TrainState:
         """See base class."""
-        params = nnx.to_pure_dict(jax.jit(self._build)())
+        params = nnx.to_pure_dict(jax.jit(lambda: nnx.split(self._build())[1])())
         return TrainState(
             params=params,
             target=jax.tree.map(jnp.copy, self.config.target.init(params["encoder"])),
@@ -199,9 +217,15 @@ class WorldModelStage(Stage):
         target = self.config.target.update(state.params["encoder"], state.target)
         return self.apply_gradients(state, gradients, target), losses
 
-    def diagnose(self, state: TrainState) -> dict[str, float]:
-        """See base class: effective rank of the latents of recorded states."""
-        return {}
+    def diagnose(self, state: TrainState, resources: Trajectories) -> dict[str, Float[Array, ""]]:
+        """See base class: the effective rank of recorded states' latents, and the alarm of their collapse."""
+        states = resources.states[:, -1][:_NUM_DIAGNOSED]
+        latents = self.module(state.params).encode(states)
+        rank = effective_rank(latents)
+        return {
+            "effective_rank": rank,
+            "alarm_collapse": (rank < COLLAPSED_RANK_FRACTION * latents.shape[-1]).astype(jnp.float32),
+        }
 
     def module(self, params: Any) -> Any:
         """Returns the world model with the given parameters."""

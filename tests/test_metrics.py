@@ -73,8 +73,6 @@ def test_spearman_is_one_for_increasing_functions_and_nan_for_constants() -> Non
     x = np.array([3.0, -1.0, 2.0, math.inf])
     assert metrics.spearman(x, np.exp(-x)) == pytest.approx(-1.0)
     assert math.isnan(metrics.spearman(x, np.zeros(4)))
-    with pytest.raises(ValueError, match="shapes"):
-        metrics.spearman(x, x[:2])
     with pytest.raises(ValueError, match="NaN"):
         metrics.spearman(x, np.full(4, np.nan))
 
@@ -107,8 +105,6 @@ def test_sibling_ranking_accuracy_of_the_extremes() -> None:
     assert math.isnan(metrics.sibling_ranking_accuracy(exact, exact, np.zeros((1, 4), bool)))
     with pytest.raises(ValueError, match="NaN"):
         metrics.sibling_ranking_accuracy(np.full((1, 4), np.nan), exact, legal)
-    with pytest.raises(ValueError, match="one shape"):
-        metrics.sibling_ranking_accuracy(exact[:, :2], exact, legal)
 
 
 # Intervals.
@@ -184,8 +180,8 @@ def test_bootstrap_is_reproducible_and_refuses_bad_input() -> None:
         first = interval(values, metrics.interquartile_mean, **settings)
         assert first == interval(values, metrics.interquartile_mean, **settings)
         assert first[0] <= metrics.interquartile_mean(values) <= first[1]
-        with pytest.raises(ValueError, match="non-empty array"):
-            interval(values[0], np.mean)
+        with pytest.raises(ValueError, match="at least 1 seed and 1 problem"):
+            interval(values[:0], np.mean)
         with pytest.raises(ValueError, match="num_resamples"):
             interval(values, np.mean, num_resamples=0)
         with pytest.raises(ValueError, match="finite"):

@@ -8,19 +8,24 @@ regressed on the smaller of the two, the second with the parameters from the beg
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
-from jepa.costs.base import Cost
+from jepa.costs.base import Cost, CostModule
 from jepa.costs.euclidean import EuclideanCost
 from jepa.costs.imagination import Imagination, ImaginedWalks, imagine_walks
-from jepa.training import Schedule, Stage, TrainState, check_divisible, shard_batch
+from jepa.training import Schedule, Stage, TrainState, WorldModelStage, check_divisible, shard_batch
 from jepa.types import Trajectories, pytree
+
+DRIFT_TOLERANCE = 0.2
+"""Imagined walks may be fitted this much better than recorded ones before the alarm of leaking time rises."""
+_NUM_DIAGNOSED = 64
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,20 +69,26 @@ class CostStage(Stage):
         self,
         config: CostLearning,
         schedule: Schedule,
-        world_model_graph: Any,
-        world_model_params: Any,
-        latent_width: int,
+        world_model: WorldModelStage,
         trajectories: Trajectories,
         key: Key[Array, ""],
         mesh: Mesh,
     ):
         check_divisible(schedule.batch_size // config.states_per_walk, mesh)
+        check_divisible(config.imagination.num_walks, mesh)
         self.config, self.schedule, self.mesh = config, schedule, mesh
         init_key, self.update_key = jax.random.split(key)
+        latent_width = world_model.latent_width
         self._build = lambda: config.head.build(latent_width=latent_width, rngs=nnx.Rngs(init_key))
         self.graph = nnx.split(nnx.eval_shape(self._build))[0]
-        self.world_model_graph = world_model_graph
-        self.resources = (world_model_params, jax.tree.map(jnp.asarray, trajectories))
+        self.world_model = world_model
+        self.trajectories = trajectories
+
+    def resources(self, params: Mapping[str, Any]) -> tuple[Any, Trajectories]:
+        """See base class: the frozen world model and the recorded walks, on every device."""
+        return jax.device_put(
+            (params[self.world_model.name], self.trajectories), NamedSharding(self.mesh, PartitionSpec())
+        )
 
     def init(self) -> TrainState:
         """See base class."""
@@ -92,8 +103,8 @@ class CostStage(Stage):
     def prepare(self, state: TrainState, resources: Any) -> CostData:
         """See base class: walks imagined for this call, and everything that needs no gradient."""
         world_model_params, trajectories = resources
-        world_model = nnx.merge(self.world_model_graph, world_model_params)
-        head = nnx.merge(self.graph, state.params)
+        world_model = self.world_model.module(world_model_params)
+        head = self.module(state.params)
         key = jax.random.fold_in(jax.random.fold_in(self.update_key, 0), state.num_updates)
         walks = shard_batch(imagine_walks(world_model, trajectories, self.config.imagination, key), self.mesh)
         successors = head.embed(walks.successors)
@@ -123,7 +134,7 @@ class CostStage(Stage):
         different = times[:, :, None] != times[:, None, :]
 
         def loss(params):
-            head = nnx.merge(self.graph, params)
+            head = self.module(params)
             embeddings, goal_embeddings = head.embed(latents), head.embed(goals)
             goal_error = head.distance(embeddings, goal_embeddings[:, None]) - goal_targets
             error = head.distance(embeddings[:, :, None], embeddings[:, None]) - targets
@@ -163,6 +174,35 @@ class CostStage(Stage):
         gaps = jnp.abs(times[:, :, None] - times[:, None, :])
         return jnp.minimum(gaps, bellman)
 
-    def diagnose(self, state: TrainState) -> dict[str, float]:
-        """See base class."""
-        return {}
+    def diagnose(self, state: TrainState, resources: Any) -> dict[str, Float[Array, ""]]:
+        """See base class: one set of recorded walks, encoded and imagined, with the alarm of leaking time.
+
+        Latents of an imperfect predictor drift, and a cost can learn to read the time off the drift. It then fits
+        the elapsed time better on imagined walks than on the same walks as they were recorded.
+        """
+        world_model_params, trajectories = resources
+        world_model, head = self.world_model.module(world_model_params), self.module(state.params)
+        states, actions = trajectories.states[:_NUM_DIAGNOSED], trajectories.actions[:_NUM_DIAGNOSED]
+        recorded = world_model.encode(states)
+
+        def follow(latents, actions):
+            latents = world_model.predict(latents, actions)
+            return latents, latents
+
+        _, imagined = jax.lax.scan(follow, recorded[:, 0], actions.T)
+        times = jnp.arange(1, actions.shape[1] + 1)
+
+        def time_error(latents):
+            return jnp.mean((head(latents, recorded[:, :1]) - times) ** 2)
+
+        recorded_error, imagined_error = time_error(recorded[:, 1:]), time_error(imagined.swapaxes(0, 1))
+        leaks = imagined_error < (1 - DRIFT_TOLERANCE) * recorded_error
+        return {
+            "recorded_time_error": recorded_error,
+            "imagined_time_error": imagined_error,
+            "alarm_drift": leaks.astype(jnp.float32),
+        }
+
+    def module(self, params: Any) -> CostModule:
+        """Returns the cost head with the given parameters."""
+        return nnx.merge(self.graph, params)

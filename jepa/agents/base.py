@@ -1,0 +1,31 @@
+"""The interface that the latent planner and every baseline share: stages of training, then plans for problems."""
+
+import abc
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from jax.sharding import Mesh
+from jaxtyping import Array, Key
+
+from jepa.envs.base import Env
+from jepa.training import Stage
+from jepa.types import Plan, Problem, Trajectories
+
+PlanFunction = Callable[[Problem, Key[Array, ""]], Plan]
+"""A batch of problems to plans; pure and jittable."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Agent(abc.ABC):
+    """A method with its hyper-parameters."""
+
+    @abc.abstractmethod
+    def stages(
+        self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh
+    ) -> Sequence[Stage]:
+        """Returns the stages of training in order; later ones may read the parameters of earlier ones."""
+
+    @abc.abstractmethod
+    def plan_function(self, env: Env, params: Mapping[str, Any]) -> PlanFunction:
+        """Returns how problems are solved with the parameters of all stages, by name of the stage."""

@@ -1,0 +1,162 @@
+"""Any agent on any environment: plans for problems it never saw, each replayed by the exact verifier."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Bool, Float, Int
+
+from jepa.agents.base import PlanFunction
+from jepa.costs.base import CostModule
+from jepa.envs.base import Env
+from jepa.planners.base import PlanningModel
+from jepa.types import Problem
+from jepa.world_model import WorldModelModule
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The test problems."""
+
+    num_problems: int = 1000
+    """Problems to solve: drawn from the domain, or the first ones of a problems file (all, if it has fewer)."""
+    problems: Path | None = None
+    """A file of problems instead of drawn ones: .npz with `start` and perhaps `goal`, or `scramble`."""
+    problem_seed: int = 0
+    """Seed of the drawn problems; independent of the seed of training."""
+    problems_per_batch: int = 50
+    """Problems planned together in one compiled call."""
+
+    def __post_init__(self):
+        """Refuses an evaluation of nothing."""
+        if self.num_problems < 1 or self.problems_per_batch < 1:
+            raise ValueError(
+                f"num_problems and problems_per_batch must be at least 1; got {self.num_problems} and "
+                f"{self.problems_per_batch}"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlanRecords:
+    """What happened to each of B problems; NumPy arrays."""
+
+    actions: Int[np.ndarray, "B H"]
+    """Plans, padded with -1."""
+    predicted_costs: Float[np.ndarray, "B H_plus_1"]
+    """Predicted cost to go along each plan, padded with NaN."""
+    claims_solved: Bool[np.ndarray, " B"]
+    """What the planner says."""
+    solved: Bool[np.ndarray, " B"]
+    """What the verifier says."""
+    plan_lengths: Int[np.ndarray, " B"]
+    """Number of actions of each plan."""
+    optimal_lengths: Int[np.ndarray, " B"]
+    """Least number of actions; -1 where it is not known."""
+    num_nodes_generated: Int[np.ndarray, " B"]
+    """Predicted successors that the search considered."""
+    seconds_per_problem: float
+    """Planning time without compilation, per problem in batch."""
+
+
+def load_problems(env: Env, config: Evaluation) -> Problem:
+    """Returns the test problems, as NumPy arrays.
+
+    Raises:
+      ValueError: the file is missing or damaged, or its problems are not of this domain.
+    """
+    if config.problems is None:
+        # A key of their own, so that test problems never coincide with the seed of a training run.
+        key = jax.random.fold_in(jax.random.key(config.problem_seed), 0x7E57)
+        keys = jax.random.split(key, config.num_problems)
+        return jax.tree.map(np.asarray, jax.jit(jax.vmap(env.sample_problem))(keys))
+    if not config.problems.is_file():
+        raise ValueError(f"expected a problems file, but {config.problems} does not exist")
+    try:
+        with np.load(config.problems, allow_pickle=False) as archive:
+            arrays = {name: archive[name][: config.num_problems] for name in archive.files if archive[name].ndim}
+    except (ValueError, OSError, EOFError, AttributeError) as error:
+        raise ValueError(f"{config.problems} cannot be read as an .npz archive of plain arrays: {error}") from error
+    try:
+        return jax.tree.map(np.asarray, env.problems_from_arrays(arrays))
+    except ValueError as error:
+        raise ValueError(f"{config.problems}: {error}") from error
+
+
+def solve(
+    env: Env,
+    plan_function: PlanFunction,
+    problems: Problem,
+    config: Evaluation,
+    mesh: Mesh,
+    on_batch: Callable[[int], None] = lambda num_done: None,
+) -> PlanRecords:
+    """Plans for all problems in batches over the devices of a mesh, and grades every plan.
+
+    Args:
+      env: the domain, which grades.
+      plan_function: problems to plans.
+      problems: B problems.
+      config: how many are planned together.
+      mesh: the devices, between which each batch is split.
+      on_batch: called with the number of problems done, for a progress bar.
+    """
+    count = problems.start.shape[0]
+    size = -(-min(config.problems_per_batch, count) // mesh.size) * mesh.size
+    sharding = NamedSharding(mesh, PartitionSpec("data"))
+    plan = jax.jit(plan_function, in_shardings=(sharding, NamedSharding(mesh, PartitionSpec())))
+    verify = jax.jit(jax.vmap(env.verify))
+    key = jax.random.key(config.problem_seed)
+    # The last batch is filled up with repeated problems: one shape, one compilation.
+    batches = [np.arange(start, start + size) % count for start in range(0, count, size)]
+    compiled = plan.lower(jax.tree.map(lambda x: x[batches[0]], problems), key).compile()
+    results, seconds = [], 0.0
+    for number, indices in enumerate(batches):
+        batch = jax.device_put(jax.tree.map(lambda x, i=indices: x[i], problems), sharding)
+        began = time.perf_counter()
+        plans = jax.block_until_ready(compiled(batch, jax.random.fold_in(key, number)))
+        seconds += time.perf_counter() - began
+        results.append(jax.tree.map(np.asarray, (plans, verify(batch, plans.actions))))
+        on_batch(min(count, (number + 1) * size))
+    plans, (solved, lengths) = jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *results)
+    return PlanRecords(
+        actions=plans.actions,
+        predicted_costs=plans.predicted_costs,
+        claims_solved=plans.claims_solved,
+        solved=solved,
+        plan_lengths=lengths,
+        optimal_lengths=np.asarray(env.optimal_lengths(problems)),
+        num_nodes_generated=plans.num_nodes_generated,
+        seconds_per_problem=seconds / (len(batches) * size),
+    )
+
+
+def exact_model(env: Env, world_model: WorldModelModule, cost: CostModule) -> tuple[PlanningModel, Any]:
+    """Returns the same planning problem on the exact dynamics, and the encoding of states for it.
+
+    The ceiling of the world model: "latents" are the exact states (standardised one-hot codes, so that planners
+    recognise them as they recognise latents), successors come from the environment, only the cost is learned.
+    """
+
+    def encode(tokens: Int[Array, "*B N"]) -> Float[Array, "*B N_times_V"]:
+        codes = jax.nn.one_hot(tokens, env.vocab_size) - 1.0 / env.vocab_size
+        return (codes * env.vocab_size**0.5).reshape(*tokens.shape[:-1], -1)
+
+    def decode(codes: Float[Array, "*B N_times_V"]) -> Int[Array, "*B N"]:
+        return jnp.argmax(codes.reshape(*codes.shape[:-1], env.num_tokens, env.vocab_size), axis=-1)
+
+    def all_successors(state: Int[Array, " N"]) -> Int[Array, "A N"]:
+        return jax.vmap(env.step, in_axes=(None, 0))(state, jnp.arange(env.num_actions))
+
+    model = PlanningModel(
+        predict_all=lambda codes: encode(jax.vmap(all_successors)(decode(codes))),
+        legal_actions=lambda codes: jax.vmap(env.legal_actions)(decode(codes)),
+        cost=lambda codes, goals: cost(world_model.encode(decode(codes)), world_model.encode(decode(goals))),
+        num_slots=env.num_tokens,
+    )
+    return model, encode
