@@ -205,9 +205,7 @@ class Checkpoints:
                 f"{'; '.join(mismatches[:5])}. Use the configuration it was saved with, or another folder."
             )
 
-    def _read_leaves(
-        self, step: int, stored: dict[str, Any], targets: dict[str, Any]
-    ) -> dict[str, jax.Array]:
+    def _read_leaves(self, step: int, stored: dict[str, Any], targets: dict[str, Any]) -> dict[str, jax.Array]:
         import orbax.checkpoint as ocp
 
         try:

@@ -159,5 +159,3 @@ def _details(summary: dict) -> dict[str, str]:
 
 def _number(value: float | None, digits: int = 2) -> str:
     return "unknown" if value is None else f"{value:.{digits}f}"
-
-

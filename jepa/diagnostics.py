@@ -68,17 +68,13 @@ def _rollouts(
     return figures
 
 
-def _sibling_figures(
-    env: Env, world_model: WorldModelModule, cost: CostModule, problems: Problem
-) -> dict[str, float]:
+def _sibling_figures(env: Env, world_model: WorldModelModule, cost: CostModule, problems: Problem) -> dict[str, float]:
     """How well the cost ranks the successors of one state, which is what a search asks of it."""
     starts = problems.start[:_MAX_RANKED_STATES]
     goals = jax.tree.map(lambda x: np.repeat(x[:_MAX_RANKED_STATES], env.num_actions, axis=0), problems.goal)
     successors = np.asarray(jax.jit(functools.partial(_successors, env))(starts))
     legal = np.asarray(jax.vmap(env.legal_actions)(starts))
-    flat = Problem(
-        start=successors.reshape(-1, env.num_tokens), goal=Goal(tokens=goals.tokens, mask=goals.mask)
-    )
+    flat = Problem(start=successors.reshape(-1, env.num_tokens), goal=Goal(tokens=goals.tokens, mask=goals.mask))
     exact = np.asarray(env.optimal_lengths(flat)).reshape(legal.shape)
     predict = jax.jit(lambda start, goal: cost(world_model.predict_all(world_model.encode(start)), goal[:, None]))
     goal_latents = jax.jit(world_model.encode)(problems.goal.tokens[:_MAX_RANKED_STATES])

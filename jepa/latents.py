@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, UInt
+from jaxtyping import Array, Float, UInt
 
 
 def normalize_slots(latents: Float[Array, "*B D"], num_slots: int) -> Float[Array, "*B D"]:

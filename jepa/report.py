@@ -58,9 +58,7 @@ def evaluate_run(run: Run, say: Callable[[str], None]) -> Report:
         progress("exact-model ceiling"),
     )
     floor_agent = dataclasses.replace(agent, planner=_floor(agent.planner.horizon, records))
-    floor = solve(
-        env, floor_agent.plan_function(env, run.params), problems, evaluation, mesh, progress("random floor")
-    )
+    floor = solve(env, floor_agent.plan_function(env, run.params), problems, evaluation, mesh, progress("random floor"))
     figures = world_model_figures(env, world_model, cost, problems, jax.random.key(evaluation.problem_seed))
     summary = _summary(experiment, run, records, ceiling, floor) | figures
     return Report(

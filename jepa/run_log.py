@@ -47,9 +47,7 @@ class RunLog:
         num_updates_done: Updates done before, in the checkpoint that is resumed from.
     """
 
-    def __init__(
-        self, folder: Path, *, stage: str, num_updates: int, batch_size: int, num_updates_done: int = 0
-    ):
+    def __init__(self, folder: Path, *, stage: str, num_updates: int, batch_size: int, num_updates_done: int = 0):
         self._folder = folder
         self._stage = stage
         self._num_updates = num_updates

@@ -1,12 +1,12 @@
 """A run folder: train into it, resume it, load it.
 
-    runs/<config>/seed<k>/
-      config.json        the resolved experiment
-      provenance.json    versions, commit and hardware of the last start
-      metrics.jsonl      one row per compiled call of updates
-      tensorboard/       the same as TensorBoard events
-      checkpoints/       all stages' states, verified by digests when read
-      summary.json, records.jsonl   written by eval.py
+runs/<config>/seed<k>/
+config.json        the resolved experiment
+provenance.json    versions, commit and hardware of the last start
+metrics.jsonl      one row per compiled call of updates
+tensorboard/       the same as TensorBoard events
+checkpoints/       all stages' states, verified by digests when read
+summary.json, records.jsonl   written by eval.py
 """
 
 import dataclasses
@@ -64,9 +64,7 @@ def train(experiment: Experiment, folder: Path, say: Callable[[str], None]) -> N
             require_same_training(read_config(folder), experiment, folder)
         write_json_atomic(folder / "config.json", resolved)
         write_json_atomic(folder / "provenance.json", provenance())
-        data = collect(
-            experiment.env, experiment.behaviour, experiment.num_transitions, experiment.seed, DATA_ROOT
-        )
+        data = collect(experiment.env, experiment.behaviour, experiment.num_transitions, experiment.seed, DATA_ROOT)
         say(f"{experiment.num_transitions:,} recorded moves without rewards: {data}")
         trajectories = load_dataset(data, experiment.env)
         key = jax.random.key(experiment.seed)
@@ -178,9 +176,7 @@ def load_run(folder: Path) -> Run:
     checkpoints = Checkpoints(folder / "checkpoints")
     if checkpoints.latest_step is None:
         raise ValueError(f"{folder} has no checkpoint yet; train it with `python train.py`")
-    stages = experiment.agent.stages(
-        experiment.env, _no_trajectories(experiment), jax.random.key(0), data_mesh()
-    )
+    stages = experiment.agent.stages(experiment.env, _no_trajectories(experiment), jax.random.key(0), data_mesh())
     found = checkpoints.restore(jax.eval_shape(lambda: {stage.name: stage.init() for stage in stages}))
     total = sum(stage.schedule.num_updates for stage in stages)
     if found.step < total:

@@ -59,9 +59,7 @@ class Schedule:
         """Returns the optimizer."""
         warmup = round(self.warmup_fraction * self.num_updates)
         rate = optax.warmup_cosine_decay_schedule(0.0, self.learning_rate, warmup, self.num_updates)
-        return optax.chain(
-            optax.clip_by_global_norm(self.clip_norm), optax.adamw(rate, weight_decay=self.weight_decay)
-        )
+        return optax.chain(optax.clip_by_global_norm(self.clip_norm), optax.adamw(rate, weight_decay=self.weight_decay))
 
 
 @pytree
@@ -123,9 +121,7 @@ class Stage(abc.ABC):
     def diagnose(self, state: TrainState, resources: Any) -> dict[str, Float[Array, ""]]:
         """Returns figures that show whether learning goes wrong; names starting with `alarm_` must stay 0."""
 
-    def run(
-        self, state: TrainState, params: Mapping[str, Any]
-    ) -> Iterator[tuple[TrainState, dict[str, float]]]:
+    def run(self, state: TrainState, params: Mapping[str, Any]) -> Iterator[tuple[TrainState, dict[str, float]]]:
         """Continues from a state to the end of the stage; yields the state and mean losses after every call.
 
         The yielded state is consumed by the next call; copy what is to be kept.
@@ -232,9 +228,7 @@ class WorldModelStage(Stage):
         return nnx.merge(self.graph, params)
 
 
-def sample_windows(
-    trajectories: Trajectories, batch_size: int, horizon: int, key: Key[Array, ""]
-) -> Trajectories:
+def sample_windows(trajectories: Trajectories, batch_size: int, horizon: int, key: Key[Array, ""]) -> Trajectories:
     """Draws windows of `horizon` consecutive moves, uniformly over walks and positions."""
     num_walks, walk_length = trajectories.actions.shape
     walk_key, time_key = jax.random.split(key)

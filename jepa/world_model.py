@@ -1,4 +1,4 @@
-"""The JEPA world model: encode states, predict the latents of their successors, and learn both from recorded moves.
+"""The JEPA world model: encode states, predict the latents of their successors, learn both from recorded moves.
 
 There is no decoder and no reward. A state's latent is whatever makes the latents after each action predictable
 without letting all latents become the same:
@@ -60,9 +60,7 @@ class WorldModelModule(nnx.Module):
 
     def __init__(self, config: WorldModel, env: Env, rngs: nnx.Rngs):
         self.config = config
-        self.encoder = config.encoder.build(
-            num_tokens=env.num_tokens, vocab_size=env.vocab_size, rngs=rngs
-        )
+        self.encoder = config.encoder.build(num_tokens=env.num_tokens, vocab_size=env.vocab_size, rngs=rngs)
         sizes = dict(latent_width=self.encoder.latent_width, num_actions=env.num_actions, rngs=rngs)
         self.predictor = config.predictor.build(num_slots=self.encoder.num_slots, **sizes)
         self.legality = config.legality.build(**sizes)
@@ -101,9 +99,7 @@ class WorldModelModule(nnx.Module):
             self.predictor, latents[:, 0], batch.actions, self.encoder.num_slots, noise_key
         )
         prediction_loss = self.config.prediction.loss(predicted, targets)
-        regularizer_loss = self.config.regularizer.loss(
-            latents.reshape(-1, latents.shape[-1]), regularizer_key
-        )
+        regularizer_loss = self.config.regularizer.loss(latents.reshape(-1, latents.shape[-1]), regularizer_key)
         inverse_weight = self.config.inverse_dynamics.weight
         pairs = latents if inverse_weight > 0 else jax.lax.stop_gradient(latents)
         inverse_loss = self.inverse_dynamics.loss(pairs[:, :-1], pairs[:, 1:], batch.actions)

@@ -28,14 +28,18 @@ LAYERS = (
     {"predictors"},
     {"objectives"},
     {"world_model"},
-    {"config", "checkpoint", "run_log"},
+    {"checkpoint", "run_log"},
     {"training"},
     {"costs"},
     {"planners"},
     {"agents"},
     {"evaluation"},
     {"metrics"},
+    {"diagnostics"},
+    {"config"},
+    {"runs"},
     {"report"},
+    {"cli"},
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # A planner works on latents and pure functions alone, so that it cannot peek at the true state.

@@ -1,5 +1,6 @@
 """Checkpoints: what is saved comes back bit by bit, and no damage goes unnoticed."""
 
+import gc
 import hashlib
 import itertools
 import json
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,12 @@ def assert_bit_equal(state: Any, expected: Any) -> None:
         assert isinstance(leaf, jax.Array)
         assert (leaf.dtype, leaf.shape) == (expected_leaf.dtype, expected_leaf.shape)
         assert np.asarray(leaf).tobytes() == np.asarray(expected_leaf).tobytes()
+
+
+@pytest.fixture(autouse=True)
+def collect_what_orbax_leaves_behind() -> Iterator[None]:
+    yield
+    gc.collect()  # Here its pages of errors are captured; at the exit they would be shown.
 
 
 @pytest.fixture(scope="module")
@@ -140,9 +147,7 @@ assert state["params"]["weight/kernel"].addressable_shards[1].data.shape == (32,
 
 def test_no_single_flipped_bit_goes_unnoticed(good_folder: Path, tmp_path: Path) -> None:
     rng = random.Random(0)
-    files = [
-        path.relative_to(good_folder) for path in (good_folder / "00000020").rglob("*") if path.is_file()
-    ]
+    files = [path.relative_to(good_folder) for path in (good_folder / "00000020").rglob("*") if path.is_file()]
     arrays = [file for file in files if "d" in file.parts]
     steps = []
     for trial, file in enumerate(rng.choices(arrays, k=20) + rng.choices(files, k=10)):
@@ -258,9 +263,7 @@ def test_another_state_is_refused(good_folder: Path, asked: dict[str, Any], mess
     with warnings.catch_warnings(), pytest.raises(ValueError) as caught:
         warnings.simplefilter("error")
         Checkpoints(good_folder).restore(asked)
-    assert f"checkpoint 20 in {good_folder} is of another state, 1 leaves differ: {message}." in str(
-        caught.value
-    )
+    assert f"checkpoint 20 in {good_folder} is of another state, 1 leaves differ: {message}." in str(caught.value)
 
 
 # What is not saved.
@@ -291,9 +294,7 @@ def test_nonfinite_leaves_are_never_saved(tmp_path: Path, dtype: Any, value: flo
     ids=["python number", "empty", "double precision", "typed key", "text"],
 )
 def test_leaves_that_would_not_come_back_are_refused(tmp_path: Path, leaf: Any, came: str) -> None:
-    with pytest.raises(
-        ValueError, match=rf"leaf \['x'\] must be a non-empty array of a JAX dtype, got {came};"
-    ):
+    with pytest.raises(ValueError, match=rf"leaf \['x'\] must be a non-empty array of a JAX dtype, got {came};"):
         Checkpoints(tmp_path).save(1, {"x": leaf}, {})
     assert not list(tmp_path.iterdir())
 

@@ -44,9 +44,7 @@ def test_effective_rank_of_a_collapsed_representation_is_zero(noise: float) -> N
 
 def test_effective_rank_ignores_scale_and_offset() -> None:
     latents = np.random.default_rng(0).normal(size=(100, 6))
-    assert metrics.effective_rank(3.0 * latents + 7.0) == pytest.approx(
-        metrics.effective_rank(latents), rel=1e-9
-    )
+    assert metrics.effective_rank(3.0 * latents + 7.0) == pytest.approx(metrics.effective_rank(latents), rel=1e-9)
 
 
 def test_effective_rank_refuses_one_latent_and_nan() -> None:
@@ -91,9 +89,7 @@ def test_sibling_ranking_accuracy_equals_brute_force(seed: int) -> None:
                 better, worse = (i, j) if exact[state, i] < exact[state, j] else (j, i)
                 ahead = predicted[state, worse] - predicted[state, better]
                 scores.append(0.5 if ahead == 0 else float(ahead > 0))
-    assert metrics.sibling_ranking_accuracy(predicted, exact, legal) == pytest.approx(
-        np.mean(scores), abs=1e-12
-    )
+    assert metrics.sibling_ranking_accuracy(predicted, exact, legal) == pytest.approx(np.mean(scores), abs=1e-12)
 
 
 def test_sibling_ranking_accuracy_of_the_extremes() -> None:
@@ -114,9 +110,7 @@ def test_sibling_ranking_accuracy_of_the_extremes() -> None:
 @pytest.mark.parametrize("confidence", [0.9, 0.95])
 def test_wilson_interval_equals_scipy(successes: int, n: int, confidence: float) -> None:
     expected = scipy.stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
-    assert metrics.wilson_interval(successes, n, confidence) == pytest.approx(
-        (expected.low, expected.high), abs=1e-12
-    )
+    assert metrics.wilson_interval(successes, n, confidence) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 def test_wilson_interval_refuses_impossible_counts() -> None:
@@ -142,8 +136,7 @@ def test_interquartile_mean_pools_a_matrix_and_refuses_nothing() -> None:
 def test_bootstrap_intervals_equal_the_listed_resamples() -> None:
     values = np.array([[0.0, 1.0, 4.0], [2.0, 7.0, 5.0]])
     within_columns = [
-        np.take_along_axis(values, np.reshape(rows, (2, 3)), axis=0)
-        for rows in itertools.product(range(2), repeat=6)
+        np.take_along_axis(values, np.reshape(rows, (2, 3)), axis=0) for rows in itertools.product(range(2), repeat=6)
     ]
     crossed = [
         values[np.ix_(rows, columns)]
@@ -164,9 +157,7 @@ def test_only_the_two_way_bootstrap_sees_what_a_seed_does_to_all_its_problems() 
     covered = np.zeros(2)
     for trial in range(100):
         values = rng.normal(size=(10, 1)) + rng.normal(size=(10, 40))  # True mean 0.
-        for column, interval in enumerate(
-            (metrics.stratified_bootstrap_interval, metrics.two_way_bootstrap_interval)
-        ):
+        for column, interval in enumerate((metrics.stratified_bootstrap_interval, metrics.two_way_bootstrap_interval)):
             lower, upper = interval(values, np.mean, seed=trial, **settings)
             covered[column] += lower <= 0.0 <= upper
     assert covered[0] < 50  # A nominal 95 % interval.

@@ -86,9 +86,7 @@ def test_resuming_drops_later_rows_of_its_stage_only(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.jsonl", "tensorboard"]
 
 
-@pytest.mark.parametrize(
-    "torn", [b'{"stage": "world_mo', b'{"stage": "world_model", "loss": 0.1', b"\0\0\0", b"{\xff"]
-)
+@pytest.mark.parametrize("torn", [b'{"stage": "world_mo', b'{"stage": "world_model", "loss": 0.1', b"\0\0\0", b"{\xff"])
 def test_a_torn_last_line_is_left_out_and_removed(tmp_path: Path, torn: bytes) -> None:
     write_rows(tmp_path, [10, 20])
     with (tmp_path / "metrics.jsonl").open("ab") as file:
@@ -182,9 +180,7 @@ def test_a_missing_tensorboardx_is_one_warning(tmp_path: Path, monkeypatch: pyte
     assert logged(tmp_path) == [10, 20]
 
 
-def test_a_full_disk_under_tensorboard_is_one_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_under_tensorboard_is_one_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tensorboardX.record_writer.open_file", lambda path: open("/dev/full", "wb"))
     with pytest.warns(UserWarning, match="TensorBoard gets no more numbers.*No space left") as caught:
         write_rows(tmp_path, list(range(1, 51)))  # More than the queue of a `SummaryWriter` takes.
@@ -279,9 +275,7 @@ def test_provenance_is_complete_and_holds_no_path(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("checkout", ["none", "around", "clean", "changed"])
-def test_provenance_knows_its_own_commit_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkout: str
-) -> None:
+def test_provenance_knows_its_own_commit_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkout: str) -> None:
     package = tmp_path / "project" / "jepa"
     package.mkdir(parents=True)
     (package / "run_log.py").touch()

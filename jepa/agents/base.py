@@ -21,9 +21,7 @@ class Agent(abc.ABC):
     """A method with its hyper-parameters."""
 
     @abc.abstractmethod
-    def stages(
-        self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh
-    ) -> Sequence[Stage]:
+    def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
         """Returns the stages of training in order; later ones may read the parameters of earlier ones."""
 
     @abc.abstractmethod

@@ -35,9 +35,7 @@ class LatentPlanner(Agent):
     planner: Planner = BeamSearch()
     """The search over predicted latents."""
 
-    def stages(
-        self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh
-    ) -> Sequence[Stage]:
+    def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
         """See base class: the world model, then the cost."""
         world_model_key, cost_key = jax.random.split(key)
         world_model = WorldModelStage(

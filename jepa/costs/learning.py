@@ -146,9 +146,7 @@ class CostStage(Stage):
         gradients, losses = jax.grad(loss, has_aux=True)(state.params)
         return self.apply_gradients(state, gradients, ()), losses
 
-    def _sample(
-        self, walks: ImaginedWalks, key: Key[Array, ""]
-    ) -> tuple[Int[Array, "B K"], Int[Array, "B K"]]:
+    def _sample(self, walks: ImaginedWalks, key: Key[Array, ""]) -> tuple[Int[Array, "B K"], Int[Array, "B K"]]:
         """Draws walks, and in each walk evenly spread states at random offsets."""
         num_walks, num_states = walks.elapsed.shape
         per_walk = self.config.states_per_walk

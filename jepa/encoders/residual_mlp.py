@@ -48,9 +48,7 @@ class ResidualBlock(nnx.Module):
 
     def __init__(self, width: int, hidden_width: int, rngs: nnx.Rngs):
         self.expand = nnx.Linear(width, hidden_width, rngs=rngs)
-        self.contract = nnx.Linear(
-            hidden_width, width, kernel_init=nnx.initializers.zeros_init(), rngs=rngs
-        )
+        self.contract = nnx.Linear(hidden_width, width, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
 
     def __call__(self, inputs: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
         """Maps vectors to vectors of the same width."""

@@ -37,9 +37,7 @@ class _TokenSlotsEncoder(EncoderModule):
         self.num_slots = num_tokens
         self.latent_width = num_tokens * width
         self.embedding = nnx.Embed(vocab_size, width, rngs=rngs)
-        self.blocks = nnx.List(
-            [AttentionBlock(width, config.num_heads, rngs) for _ in range(config.num_blocks)]
-        )
+        self.blocks = nnx.List([AttentionBlock(width, config.num_heads, rngs) for _ in range(config.num_blocks)])
         if config.num_blocks:
             self.positions = nnx.Param(0.1 * nnx.initializers.normal(1.0)(rngs.params(), (num_tokens, width)))
 

@@ -44,8 +44,6 @@ class RolloutPrediction:
             predicted_latents.append(latents)
         return jnp.stack(predicted_latents, axis=1)
 
-    def loss(
-        self, predicted_latents: Float[Array, "B T D"], target_latents: Float[Array, "B T D"]
-    ) -> Float[Array, ""]:
+    def loss(self, predicted_latents: Float[Array, "B T D"], target_latents: Float[Array, "B T D"]) -> Float[Array, ""]:
         """Returns the weighted loss."""
         return self.weight * jnp.mean((predicted_latents - target_latents) ** 2)

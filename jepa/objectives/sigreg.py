@@ -51,9 +51,7 @@ def epps_pulley(samples: Float[Array, "B M"], num_knots: int = 17) -> Float[Arra
     return ((weights * normal) @ distance).mean()
 
 
-def _characteristic(
-    angles: Float[Array, "B M"], num_knots: int
-) -> tuple[Float[Array, "K M"], Float[Array, "K M"]]:
+def _characteristic(angles: Float[Array, "B M"], num_knots: int) -> tuple[Float[Array, "K M"], Float[Array, "K M"]]:
     """Batch means of cos(k x) and sin(k x), k = 0, 1, ..., by the Chebyshev recurrence.
 
     Two trigonometric evaluations per sample instead of 2 x num_knots, which would dominate an update on a CPU.

@@ -63,9 +63,7 @@ class _Search:
     num_nodes_generated: Int[Array, " B"]
 
 
-def _start(
-    config: BeamSearch, model: PlanningModel, start: Float[Array, "B D"], goal: Float[Array, "B D"]
-) -> _Search:
+def _start(config: BeamSearch, model: PlanningModel, start: Float[Array, "B D"], goal: Float[Array, "B D"]) -> _Search:
     batch, width = start.shape
     places = jnp.arange(config.width)
     tree = (config.horizon, batch, config.width)
@@ -151,9 +149,7 @@ def _first_of_its_kind(codes: UInt[Array, "B C"], candidates: Bool[Array, "B C"]
     return (winner == numbers) | (jnp.take_along_axis(codes, winner, axis=1) != codes)
 
 
-def _remember(
-    seen: UInt[Array, "B H"], codes: UInt[Array, "B W"], valid: Bool[Array, "B W"]
-) -> UInt[Array, "B H"]:
+def _remember(seen: UInt[Array, "B H"], codes: UInt[Array, "B W"], valid: Bool[Array, "B W"]) -> UInt[Array, "B H"]:
     rows = jnp.arange(seen.shape[0])[:, None]
     places = jnp.where(valid, _place(codes, seen.shape[1]), seen.shape[1])
     return seen.at[rows, places].set(codes, mode="drop")

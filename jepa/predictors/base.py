@@ -31,7 +31,5 @@ class Predictor(abc.ABC):
     """Hyper-parameters of a predictor."""
 
     @abc.abstractmethod
-    def build(
-        self, *, latent_width: int, num_slots: int, num_actions: int, rngs: nnx.Rngs
-    ) -> PredictorModule:
+    def build(self, *, latent_width: int, num_slots: int, num_actions: int, rngs: nnx.Rngs) -> PredictorModule:
         """Creates the module with fresh parameters."""

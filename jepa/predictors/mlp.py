@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from jepa.latents import normalize_slots
 from jepa.encoders.residual_mlp import ResidualBlock
+from jepa.latents import normalize_slots
 from jepa.predictors.base import Predictor, PredictorModule
 
 
@@ -21,17 +21,13 @@ class MLPPredictor(Predictor):
     num_blocks: int = 1
     """Residual blocks of two layers between the input and the output layer."""
 
-    def build(
-        self, *, latent_width: int, num_slots: int, num_actions: int, rngs: nnx.Rngs
-    ) -> PredictorModule:
+    def build(self, *, latent_width: int, num_slots: int, num_actions: int, rngs: nnx.Rngs) -> PredictorModule:
         """See base class."""
         return _MLPPredictor(self, latent_width, num_slots, num_actions, rngs)
 
 
 class _MLPPredictor(PredictorModule):
-    def __init__(
-        self, config: MLPPredictor, latent_width: int, num_slots: int, num_actions: int, rngs: nnx.Rngs
-    ):
+    def __init__(self, config: MLPPredictor, latent_width: int, num_slots: int, num_actions: int, rngs: nnx.Rngs):
         width = config.hidden_width
         self.num_slots = num_slots
         self.num_actions = num_actions

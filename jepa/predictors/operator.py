@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from jepa.latents import normalize_slots
 from jepa.encoders.residual_mlp import ResidualBlock
+from jepa.latents import normalize_slots
 from jepa.predictors.base import Predictor, PredictorModule
 
 
@@ -18,25 +18,19 @@ class OperatorPredictor(Predictor):
     hidden_width: int = 0
     """Hidden width of the residual MLP; 0 leaves the operators alone."""
 
-    def build(
-        self, *, latent_width: int, num_slots: int, num_actions: int, rngs: nnx.Rngs
-    ) -> PredictorModule:
+    def build(self, *, latent_width: int, num_slots: int, num_actions: int, rngs: nnx.Rngs) -> PredictorModule:
         """See base class."""
         return _OperatorPredictor(self, latent_width, num_slots, num_actions, rngs)
 
 
 class _OperatorPredictor(PredictorModule):
-    def __init__(
-        self, config: OperatorPredictor, latent_width: int, num_slots: int, num_actions: int, rngs: nnx.Rngs
-    ):
+    def __init__(self, config: OperatorPredictor, latent_width: int, num_slots: int, num_actions: int, rngs: nnx.Rngs):
         self.num_slots = num_slots
         self.num_actions = num_actions
         # A transposed layout (D, A, D) makes the successors of a batch one matrix product.
         noise = nnx.initializers.normal(latent_width**-0.5)
         self.operators = nnx.Param(noise(rngs.params(), (latent_width, num_actions, latent_width)))
-        self.residual = (
-            ResidualBlock(latent_width, config.hidden_width, rngs) if config.hidden_width else None
-        )
+        self.residual = ResidualBlock(latent_width, config.hidden_width, rngs) if config.hidden_width else None
 
     def all_actions(self, latents: Float[Array, "B D"]) -> Float[Array, "B A D"]:
         width = latents.shape[-1]

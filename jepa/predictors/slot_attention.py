@@ -21,26 +21,20 @@ class AttentionPredictor(Predictor):
     num_heads: int = 4
     """Attention heads of each block."""
 
-    def build(
-        self, *, latent_width: int, num_slots: int, num_actions: int, rngs: nnx.Rngs
-    ) -> PredictorModule:
+    def build(self, *, latent_width: int, num_slots: int, num_actions: int, rngs: nnx.Rngs) -> PredictorModule:
         """See base class."""
         return _AttentionPredictor(self, latent_width, num_slots, num_actions, rngs)
 
 
 class _AttentionPredictor(PredictorModule):
-    def __init__(
-        self, config: AttentionPredictor, latent_width: int, num_slots: int, num_actions: int, rngs: nnx.Rngs
-    ):
+    def __init__(self, config: AttentionPredictor, latent_width: int, num_slots: int, num_actions: int, rngs: nnx.Rngs):
         slot_width = latent_width // num_slots
         self.num_slots = num_slots
         self.num_actions = num_actions
         self.input = nnx.Linear(slot_width, config.width, rngs=rngs)
         self.action_embedding = nnx.Embed(num_actions, config.width, rngs=rngs)
         self.positions = nnx.Param(nnx.initializers.normal(1.0)(rngs.params(), (num_slots, config.width)))
-        self.blocks = nnx.List(
-            [AttentionBlock(config.width, config.num_heads, rngs) for _ in range(config.num_blocks)]
-        )
+        self.blocks = nnx.List([AttentionBlock(config.width, config.num_heads, rngs) for _ in range(config.num_blocks)])
         self.output = nnx.Linear(config.width, slot_width, rngs=rngs)
 
     def __call__(self, latents: Float[Array, "B D"], actions: Int[Array, " B"]) -> Float[Array, "B D"]:

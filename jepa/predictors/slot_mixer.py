@@ -26,17 +26,13 @@ class SlotMixerPredictor(Predictor):
     num_blocks: int = 1
     """Residual blocks of two layers on each slot."""
 
-    def build(
-        self, *, latent_width: int, num_slots: int, num_actions: int, rngs: nnx.Rngs
-    ) -> PredictorModule:
+    def build(self, *, latent_width: int, num_slots: int, num_actions: int, rngs: nnx.Rngs) -> PredictorModule:
         """See base class."""
         return _SlotMixerPredictor(self, latent_width, num_slots, num_actions, rngs)
 
 
 class _SlotMixerPredictor(PredictorModule):
-    def __init__(
-        self, config: SlotMixerPredictor, latent_width: int, num_slots: int, num_actions: int, rngs: nnx.Rngs
-    ):
+    def __init__(self, config: SlotMixerPredictor, latent_width: int, num_slots: int, num_actions: int, rngs: nnx.Rngs):
         width = config.width
         self.num_slots = num_slots
         self.num_actions = num_actions
