@@ -1,0 +1,1 @@
+"""Long measurements, each with a command; results under benchmarks/results/."""
