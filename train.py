@@ -10,7 +10,7 @@ def main() -> None:
     """Runs the command line."""
     with user_errors():
         experiment, folder = parse_train(sys.argv[1:])
-        train(experiment, folder, say=lambda text: print(text, file=sys.stderr))
+        train(experiment, folder, say=lambda text: print(text, file=sys.stderr, flush=True))
         print(f"The run is in {folder}; grade it with: python eval.py {folder}")
 
 

@@ -13,6 +13,7 @@ from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.objectives.prediction import RolloutPrediction
 from jepa.objectives.sigreg import SIGReg
 from jepa.planners.beam_search import BeamSearch
+from jepa.predictors.reidentification import NearestCode
 from jepa.predictors.slot_mixer import SlotMixerPredictor
 from jepa.training import Schedule
 from jepa.world_model import WorldModel
@@ -24,11 +25,12 @@ config = Experiment(
     agent=LatentPlanner(
         world_model=WorldModel(
             encoder=TokenSlotsEncoder(slot_width=16),
-            predictor=SlotMixerPredictor(width=32),
+            predictor=SlotMixerPredictor(width=64),
             prediction=RolloutPrediction(weight=10.0, horizon=2, input_noise=0.3),
             regularizer=SIGReg(weight=0.01),
+            reidentification=NearestCode(),
         ),
-        world_model_training=Schedule(num_updates=1000, batch_size=512, learning_rate=2e-3),
+        world_model_training=Schedule(num_updates=800, batch_size=512, learning_rate=2e-3),
         cost=CostLearning(
             imagination=Imagination(num_walks=128, walk_length=100, recorded_start_fraction=0.5),
             states_per_walk=16,

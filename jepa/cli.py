@@ -1,21 +1,22 @@
-"""The command lines of train.py and eval.py: flags, messages for people, exit codes."""
+"""The command lines of train.py, eval.py and data/collect.py: flags, messages for people, exit codes."""
 
+import ast
 import contextlib
 import dataclasses
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
+import jax
 import tyro
-from rich.console import Console
-from rich.table import Table
 
-from jepa.config import Experiment, debug, load_config
-from jepa.diagnostics import ROLLOUT_LENGTHS
-from jepa.report import Report
+from jepa.config import Experiment, debug, is_refusal, load_config
 from jepa.runs import read_config
+
+Command = TypeVar("Command", "TrainCommand", "EvalCommand")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,8 @@ class EvalCommand:
     """The experiment of the run, with its fields as flags; only planner and test problems may change."""
     output_dir: Path | None = None
     """Folder of summary.json and records.jsonl; the run folder if not given."""
+    debug: bool = False
+    """Shrink planner and problems, to try the whole path in seconds."""
 
 
 def parse_train(arguments: list[str]) -> tuple[Experiment, Path]:
@@ -46,15 +49,11 @@ def parse_train(arguments: list[str]) -> tuple[Experiment, Path]:
     Raises:
       ValueError: the config file is missing or wrong.
     """
-    path = _positional(arguments, "train.py", "a config file, such as configs/pocket_cube.py")
-    command = tyro.cli(
-        TrainCommand,
-        default=TrainCommand(experiment=load_config(path)),
-        args=arguments[1:],
-        prog=f"train.py {path}",
-        config=_FLAGS,
-    )
-    experiment = debug(command.experiment) if command.debug else command.experiment
+    path = _positional(arguments, "a config file, such as configs/pocket_cube.py")
+    default = TrainCommand(experiment=load_config(path))
+    about = ast.get_docstring(ast.parse(path.read_bytes())) or ""
+    command = _parse(default, arguments, f"{about}\n\n{_PARTS}")
+    experiment = _debug(command.experiment) if command.debug else command.experiment
     name = f"{path.stem}-debug" if command.debug else path.stem
     return experiment, command.run_dir or Path("runs") / name / f"seed{experiment.seed}"
 
@@ -63,29 +62,49 @@ def parse_eval(arguments: list[str]) -> tuple[Experiment, Path, Path]:
     """Returns the experiment, the run folder and the output folder that a command line asks for.
 
     Raises:
-      ValueError: there is no such run, or a flag changes what was trained.
+      ValueError: there is no such run.
     """
-    run_dir = _positional(arguments, "eval.py", "a run folder, such as runs/pocket_cube/seed0")
+    run_dir = _positional(arguments, "a run folder, such as runs/pocket_cube/seed0")
     trained = read_config(run_dir)
-    command = tyro.cli(
-        EvalCommand,
-        default=EvalCommand(experiment=trained),
-        args=arguments[1:],
-        prog=f"eval.py {run_dir}",
-        config=_FLAGS,
-    )
-    return command.experiment, run_dir, command.output_dir or run_dir
+    about = "Grades a trained run. Only planner and test problems can be changed; the other flags are refused."
+    command = _parse(EvalCommand(experiment=trained), arguments, about)
+    experiment = command.experiment
+    if command.debug:
+        graded = _debug(experiment)
+        agent = dataclasses.replace(trained.agent, planner=graded.agent.planner)
+        experiment = dataclasses.replace(experiment, agent=agent, evaluation=graded.evaluation)
+    return experiment, run_dir, command.output_dir or run_dir
 
 
-_FLAGS = (tyro.conf.AvoidSubcommands,)
+_PARTS = """\
+The flags below change numbers. Which domain, encoder or planner is used stands
+in the config file: to change it, copy the file and import another class."""
 
 
-def _positional(arguments: list[str], program: str, what: str) -> Path:
+def _parse(default: Command, arguments: list[str], about: str) -> Command:
+    flags = (tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff)
+    program = f"{Path(sys.argv[0]).name} {arguments[0]}"
+    try:
+        return tyro.cli(
+            type(default), default=default, args=arguments[1:], prog=program, description=about, config=flags
+        )
+    except SystemExit as end:  # tyro has said what is wrong, and exits with 2; here every such error exits with 1.
+        sys.exit(1 if end.code else 0)
+
+
+def _debug(experiment: Experiment) -> Experiment:
+    """Shrinks an experiment, and compiles in half of the time what will hardly compute."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    return debug(experiment)
+
+
+def _positional(arguments: list[str], what: str) -> Path:
     if not arguments or arguments[0].startswith("-"):
         asked = bool(arguments) and arguments[0] in ("-h", "--help")
+        program = f"python {Path(sys.argv[0]).name}"
         configs = sorted(str(path) for path in Path("configs").glob("*.py"))
-        text = f"usage: python {program} PATH [--any.field value]\n\nPATH is {what}; "
-        text += f"`python {program} PATH --help` lists its fields.\nConfigs here: {', '.join(configs) or 'none'}"
+        text = f"usage: {program} PATH [--any.field value]\n\nPATH comes first; it is {what}.\n"
+        text += f"`{program} PATH --help` lists its fields.\nConfigs here: {', '.join(configs) or 'none'}"
         print(text, file=sys.stdout if asked else sys.stderr)
         sys.exit(0 if asked else 1)
     return Path(arguments[0])
@@ -93,69 +112,34 @@ def _positional(arguments: list[str], program: str, what: str) -> Path:
 
 @contextlib.contextmanager
 def user_errors() -> Iterator[None]:
-    """Turns errors of the user into one message and exit code 1, and an interruption into 130."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        if os.environ.get("JEPA_TRACEBACK"):
-            raise
-        print(f"error: {error}\n(JEPA_TRACEBACK=1 shows where)", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("interrupted; the same command continues from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
+    """Turns errors of the user into one message and exit code 1, and an interruption into 130.
+
+    Errors of the program keep their traceback; the environment variable JEPA_TRACEBACK=1 shows that of all.
+    """
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            yield
+        except BrokenPipeError:  # Whoever reads our output has seen enough, as in `eval.py RUN | head`.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        except (ValueError, OSError) as error:
+            is_expected = isinstance(error, OSError) or is_refusal(error)
+            if os.environ.get("JEPA_TRACEBACK") or not is_expected:
+                raise
+            print(f"error: {_text(error)}\n(JEPA_TRACEBACK=1 shows where)", file=sys.stderr)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            print("\ninterrupted; the same command continues from the last checkpoint", file=sys.stderr)
+            sys.exit(130)
 
 
-def print_report(report: Report) -> None:
-    """Prints the results as tables."""
-    summary = report.summary
-    console = Console()
-    table = Table(title=f"{summary['num_problems']} problems that were never seen")
-    for column in ("", "solved", "plan length", "optimal", "nodes"):
-        table.add_column(column, justify="left" if not column else "right")
-    interval = f" [{summary['solved_fraction_95_low']:.1%}, {summary['solved_fraction_95_high']:.1%}]"
-    table.add_row(
-        "latent planner (learned model)",
-        f"{summary['solved_fraction']:.1%}" + interval.replace("[", "\\["),
-        _number(summary["mean_plan_length"]),
-        _number(summary["mean_optimal_length"]),
-        f"{summary['mean_nodes_generated']:,.0f}",
-    )
-    table.add_row(
-        "ceiling: same search, exact model",
-        f"{summary['exact_model_solved_fraction']:.1%}",
-        _number(summary["exact_model_mean_plan_length"]),
-        "",
-        f"{summary['exact_model_mean_nodes_generated']:,.0f}",
-    )
-    table.add_row(
-        "floor: random, same budget",
-        f"{summary['random_solved_fraction']:.1%}",
-        "",
-        "",
-        f"{summary['random_mean_nodes_generated']:,.0f}",
-    )
-    console.print(table)
-    details = Table(title="why", show_header=False)
-    for label, text in _details(summary).items():
-        details.add_row(label, text)
-    console.print(details)
+def _text(error: ValueError | OSError) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
-def _details(summary: dict) -> dict[str, str]:
-    rollouts = {str(moves): summary[f"rollout_accuracy_{moves}"] for moves in ROLLOUT_LENGTHS}
-    ranking = summary.get("sibling_ranking_accuracy")
-    return {
-        "false claims of success": f"{summary['false_claim_fraction']:.2%}",
-        "planning": f"{summary['seconds_per_problem']:.3f} s per problem in batch",
-        "training": f"{summary['training_seconds']:.0f} s, {summary['num_transitions']:,} recorded moves, "
-        f"{summary['num_parameters']:,} parameters",
-        "rollouts exact after " + ", ".join(rollouts) + " moves": ", ".join(f"{x:.2%}" for x in rollouts.values()),
-        "cost: Spearman with exact distance": _number(summary.get("cost_spearman"), 3),
-        "cost: siblings ranked rightly": "unknown" if ranking is None else f"{ranking:.1%}",
-        "effective rank of latents": _number(summary["effective_rank"], 1),
-    }
-
-
-def _number(value: float | None, digits: int = 2) -> str:
-    return "unknown" if value is None else f"{value:.{digits}f}"
+def _show_warning(message: Warning | str, category: type[Warning], *place: object) -> None:
+    """Prints a warning for people: what is wrong, not the line that noticed."""
+    print(f"warning: {message}", file=sys.stderr)

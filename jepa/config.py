@@ -6,9 +6,14 @@ package are rebuilt: reading somebody's run executes none of their code.
 """
 
 import dataclasses
-import enum
+import dis
 import importlib
+import math
+import os
 import runpy
+import sys
+import traceback
+import typing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,19 +46,61 @@ class Experiment:
 
 
 def load_config(path: Path) -> Experiment:
-    """Runs a config file and returns its `config`.
+    """Runs a config file and returns its `config`; it may import others of its folder, as `import pocket_cube`.
 
     Raises:
-      ValueError: there is no such file, or it defines no `config` of the right type.
+      ValueError: there is no such file, it is no Python or fails, or it defines no `config` of the right type.
     """
     if not path.is_file():
         known = sorted(str(other) for other in Path("configs").glob("*.py"))
         hint = f"; there are: {', '.join(known)}" if known else ""
         raise ValueError(f"expected a config file, but {path} does not exist{hint}")
-    config = runpy.run_path(str(path)).get("config")
+    modules, folder = set(sys.modules), path.resolve().parent
+    sys.path.append(str(folder))
+    try:
+        config = runpy.run_path(str(path)).get("config")
+    except Exception as error:  # A config is any Python: it can fail with anything. What is not its fault goes on.
+        if (place := _place_in(path, error)) is None:
+            raise
+        raise ValueError(f"{place}: {type(error).__name__}: {getattr(error, 'msg', error)}") from error
+    finally:
+        sys.path.remove(str(folder))
+        for name in set(sys.modules) - modules:
+            if Path(getattr(sys.modules[name], "__file__", None) or "").parent == folder:
+                del sys.modules[name]  # So that a config of the same name in another folder is not taken for it.
     if not isinstance(config, Experiment):
         raise ValueError(f"{path} must define `config = Experiment(...)`; its `config` is {type(config).__name__}")
-    return config
+    try:
+        return from_json(to_json(config))  # What a run keeps: a value of a wrong type shows now, not when it is used.
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _place_in(path: Path, error: Exception) -> str | None:
+    """Returns the line of a config (or of one beside it) that is to blame for an error; None if none is."""
+    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        places.append((error.filename or str(path), error.lineno or 1))
+    places = [place for place in places if not place[0].startswith("<")]  # Python's own, such as <frozen importlib>.
+    own = [place for place in places if Path(place[0]).resolve().parent == path.resolve().parent]
+    if not own or (own[-1] is not places[-1] and not is_refusal(error)):
+        return None
+    return f"{os.path.relpath(own[-1][0])}, line {own[-1][1]}"
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether an error is a `raise ValueError` of this package: then its message is written for the user.
+
+    A ValueError from elsewhere, such as of two shapes that do not fit, is a bug and deserves its traceback. JAX
+    takes its own frames out of tracebacks, so it matters that the last one stands at a `raise`.
+    """
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None or not isinstance(error, ValueError):
+        return False
+    is_ours = str(last.tb_frame.f_globals.get("__name__", "")).split(".")[0] == __package__
+    return is_ours and last.tb_frame.f_code.co_code[last.tb_lasti] == dis.opmap["RAISE_VARARGS"]
 
 
 def to_json(value: Any) -> Any:
@@ -73,6 +120,8 @@ def to_json(value: Any) -> Any:
         return {"class": f"{cls.__module__}.{cls.__qualname__}"} | fields
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"the numbers of an experiment must be finite; got {value}")
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise ValueError(f"an experiment may hold numbers, strings, paths and dataclasses; got {type(value).__name__}")
@@ -100,13 +149,27 @@ def from_json(content: Any) -> Any:
     given = set(content) - {"class"}
     if given != known:
         raise ValueError(f"{name} has the fields {sorted(known)}; got {sorted(given)}")
-    values = {field: from_json(value) for field, value in content.items() if field != "class"}
-    return cls(**{field: _path_if_declared(cls, field, value) for field, value in values.items()})
+    values = {field: _typed(cls, field, from_json(value)) for field, value in content.items() if field != "class"}
+    try:
+        return cls(**values)
+    except TypeError as error:  # An abstract class.
+        raise ValueError(f"{name} cannot be built: {error}") from error
 
 
-def _path_if_declared(cls: type, field: str, value: Any) -> Any:
-    annotation = cls.__dataclass_fields__[field].type
-    return Path(value) if isinstance(value, str) and "Path" in str(annotation) else value
+def _typed(cls: type, field: str, value: Any) -> Any:
+    """Returns a field's value as declared: a path where JSON has its string.
+
+    Raises:
+      ValueError: the value is not of the declared type.
+    """
+    declared = typing.get_type_hints(cls)[field]
+    if isinstance(value, str) and declared in (Path, Path | None):
+        return Path(value)
+    is_right = isinstance(value, int | float if declared is float else declared)
+    if not is_right or (isinstance(value, bool) and declared is not bool):
+        expected = getattr(declared, "__name__", declared)
+        raise ValueError(f"{field} of {cls.__name__} must be of type {expected}; got {value!r}")
+    return value
 
 
 def differences(old: Any, new: Any, prefix: str = "") -> dict[str, str]:
@@ -132,7 +195,8 @@ def debug(experiment: Experiment) -> Experiment:
         num_updates=4,
         updates_per_call=2,
         batch_size=64,
-        num_walks=8,
+        states_per_walk=4,
+        num_walks=16,
         num_transitions=4 * experiment.behaviour.walk_length,
         num_problems=4,
         width=8,
@@ -141,11 +205,9 @@ def debug(experiment: Experiment) -> Experiment:
 
 
 def shrink(value: Any, **sizes: int) -> Any:
-    """Returns an experiment in which every field with one of the names has the given value, at any depth."""
-    if not dataclasses.is_dataclass(value) or isinstance(value, enum.Enum):
+    """Returns an experiment in which no field with one of the names exceeds the given value, at any depth."""
+    if not dataclasses.is_dataclass(value):
         return value
-    changes = {
-        field.name: sizes.get(field.name, shrink(getattr(value, field.name), **sizes))
-        for field in dataclasses.fields(value)
-    }
+    fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    changes = {name: min(old, sizes[name]) if name in sizes else shrink(old, **sizes) for name, old in fields.items()}
     return dataclasses.replace(value, **changes)

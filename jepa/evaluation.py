@@ -1,7 +1,10 @@
 """Any agent on any environment: plans for problems it never saw, each replayed by the exact verifier."""
 
 import dataclasses
+import functools
 import time
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +28,7 @@ class Evaluation:
     """The test problems."""
 
     num_problems: int = 1000
-    """Problems to solve: drawn from the domain, or the first ones of a problems file (all, if it has fewer)."""
+    """Problems to solve: drawn from the domain, or the first ones of a file (all, if it has fewer)."""
     problems: Path | None = None
     """A file of problems instead of drawn ones: .npz with `start` and perhaps `goal`, or `scramble`."""
     problem_seed: int = 0
@@ -75,17 +78,25 @@ def load_problems(env: Env, config: Evaluation) -> Problem:
         key = jax.random.fold_in(jax.random.key(config.problem_seed), 0x7E57)
         keys = jax.random.split(key, config.num_problems)
         return jax.tree.map(np.asarray, jax.jit(jax.vmap(env.sample_problem))(keys))
-    if not config.problems.is_file():
-        raise ValueError(f"expected a problems file, but {config.problems} does not exist")
-    try:
-        with np.load(config.problems, allow_pickle=False) as archive:
-            arrays = {name: archive[name][: config.num_problems] for name in archive.files if archive[name].ndim}
-    except (ValueError, OSError, EOFError, AttributeError) as error:
-        raise ValueError(f"{config.problems} cannot be read as an .npz archive of plain arrays: {error}") from error
+    arrays = _read_arrays(config.problems, config.num_problems)
     try:
         return jax.tree.map(np.asarray, env.problems_from_arrays(arrays))
     except ValueError as error:
         raise ValueError(f"{config.problems}: {error}") from error
+
+
+def _read_arrays(path: Path, count: int) -> dict[str, np.ndarray]:
+    """Reads the first entries of the arrays of a problems file, without ever unpickling."""
+    if not path.is_file():
+        raise ValueError(f"expected a problems file, but {path} does not exist")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"expected a problems file as numpy.savez writes it, but {path} is no .npz archive")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: np.asarray(archive[name]) for name in archive.files}
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} cannot be read as an .npz archive of plain arrays: {error}") from error
+    return {name: array[:count] for name, array in arrays.items() if np.ndim(array)}
 
 
 def solve(
@@ -104,14 +115,14 @@ def solve(
       problems: B problems.
       config: how many are planned together.
       mesh: the devices, between which each batch is split.
-      on_batch: called with the number of problems done, for a progress bar.
+      on_batch: called with the number of problems done, first with 0, for a progress bar.
     """
     count = problems.start.shape[0]
     size = -(-min(config.problems_per_batch, count) // mesh.size) * mesh.size
     sharding = NamedSharding(mesh, PartitionSpec("data"))
     plan = jax.jit(plan_function, in_shardings=(sharding, NamedSharding(mesh, PartitionSpec())))
-    verify = jax.jit(jax.vmap(env.verify))
     key = jax.random.key(config.problem_seed)
+    on_batch(0)
     # The last batch is filled up with repeated problems: one shape, one compilation.
     batches = [np.arange(start, start + size) % count for start in range(0, count, size)]
     compiled = plan.lower(jax.tree.map(lambda x: x[batches[0]], problems), key).compile()
@@ -121,7 +132,7 @@ def solve(
         began = time.perf_counter()
         plans = jax.block_until_ready(compiled(batch, jax.random.fold_in(key, number)))
         seconds += time.perf_counter() - began
-        results.append(jax.tree.map(np.asarray, (plans, verify(batch, plans.actions))))
+        results.append(jax.tree.map(np.asarray, (plans, _verify(env, batch, plans.actions))))
         on_batch(min(count, (number + 1) * size))
     plans, (solved, lengths) = jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *results)
     return PlanRecords(
@@ -134,6 +145,11 @@ def solve(
         num_nodes_generated=plans.num_nodes_generated,
         seconds_per_problem=seconds / (len(batches) * size),
     )
+
+
+@functools.partial(jax.jit, static_argnames="env")
+def _verify(env: Env, problems: Problem, actions: Int[Array, "B T"]) -> tuple[Bool[Array, " B"], Int[Array, " B"]]:
+    return jax.vmap(env.verify)(problems, actions)
 
 
 def exact_model(env: Env, world_model: WorldModelModule, cost: CostModule) -> tuple[PlanningModel, Any]:

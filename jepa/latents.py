@@ -53,6 +53,7 @@ def effective_rank(latents: Float[Array, "B D"]) -> Float[Array, ""]:
     centred = latents - latents.mean(axis=0)
     # Singular values through the small Gram matrix, which is far cheaper than an SVD of the batch.
     variances = jnp.linalg.eigvalsh(centred.T @ centred)
-    singular = jnp.sqrt(jnp.maximum(variances, 0.0))
+    # Below the rounding of the largest there is only noise, which the root would blow up to a spread.
+    singular = jnp.sqrt(jnp.where(variances > 1e-6 * variances.max(), variances, 0.0))
     shares = singular / jnp.maximum(singular.sum(), 1e-30)
     return jnp.exp(-jnp.sum(shares * jnp.log(jnp.maximum(shares, 1e-30))))

@@ -4,14 +4,17 @@ import dataclasses
 import json
 import math
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array, Key
 
-from jepa.config import Experiment, to_json
+from jepa.agents.base import PlanFunction
+from jepa.config import to_json
 from jepa.diagnostics import world_model_figures
 from jepa.evaluation import PlanRecords, exact_model, load_problems, solve
 from jepa.metrics import wilson_interval
@@ -19,7 +22,7 @@ from jepa.planners.random_shooting import RandomShooting
 from jepa.run_log import provenance, write_json_atomic
 from jepa.runs import Run
 from jepa.training import data_mesh
-from jepa.types import Problem
+from jepa.types import Plan, Problem
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,33 +37,36 @@ class Report:
     """What the latent planner did with them."""
 
 
-def evaluate_run(run: Run, say: Callable[[str], None]) -> Report:
-    """Solves the test problems by latent planning, by the same planner on the exact model, and at random."""
+def evaluate_run(run: Run, show: Callable[[str, int, int], None]) -> Report:
+    """Solves the test problems by latent planning, by the same planner on the exact model, and at random.
+
+    Args:
+      run: what is graded, with the planner and the test problems of its experiment.
+      show: receives the name of each phase with how many problems are done, and of how many.
+
+    Raises:
+      ValueError: the test problems cannot be read or are not of this domain.
+    """
     experiment = run.experiment
     env, agent, evaluation, mesh = experiment.env, experiment.agent, experiment.evaluation, data_mesh()
     problems = load_problems(env, evaluation)
     count = problems.start.shape[0]
 
-    def progress(name: str) -> Callable[[int], None]:
-        return lambda done: say(f"{name}: {done} of {count} problems")
+    def grade(phase: str, plan_function: PlanFunction) -> PlanRecords:
+        return solve(env, plan_function, problems, evaluation, mesh, lambda done: show(phase, done, count))
 
-    records = solve(env, agent.plan_function(env, run.params), problems, evaluation, mesh, progress("latent planner"))
+    records = grade("learned model", agent.plan_function(env, run.params))
     world_model, cost = agent.modules(env, run.params)
     exact, encode_exactly = exact_model(env, world_model, cost)
-    ceiling = solve(
-        env,
-        lambda batch, key: agent.planner.plan(
-            exact, encode_exactly(batch.start), encode_exactly(batch.goal.tokens), key
-        ),
-        problems,
-        evaluation,
-        mesh,
-        progress("exact-model ceiling"),
-    )
+
+    def plan_exactly(batch: Problem, key: Key[Array, ""]) -> Plan:
+        return agent.planner.plan(exact, encode_exactly(batch.start), encode_exactly(batch.goal.tokens), key)
+
+    ceiling = grade("exact model", plan_exactly)
     floor_agent = dataclasses.replace(agent, planner=_floor(agent.planner.horizon, records))
-    floor = solve(env, floor_agent.plan_function(env, run.params), problems, evaluation, mesh, progress("random floor"))
+    floor = grade("random plans", floor_agent.plan_function(env, run.params))
     figures = world_model_figures(env, world_model, cost, problems, jax.random.key(evaluation.problem_seed))
-    summary = _summary(experiment, run, records, ceiling, floor) | figures
+    summary = _summary(run, records, ceiling, floor) | figures
     return Report(
         summary={name: _json_number(value) for name, value in summary.items()}, problems=problems, records=records
     )
@@ -72,43 +78,49 @@ def _floor(horizon: int, records: PlanRecords) -> RandomShooting:
     return RandomShooting(num_samples=num_samples, horizon=horizon)
 
 
-def _summary(
-    experiment: Experiment, run: Run, records: PlanRecords, ceiling: PlanRecords, floor: PlanRecords
-) -> dict[str, Any]:
+def _summary(run: Run, records: PlanRecords, ceiling: PlanRecords, floor: PlanRecords) -> dict[str, Any]:
     solved, count = records.solved, len(records.solved)
     low, high = wilson_interval(int(solved.sum()), count)
+    known = records.optimal_lengths >= 0
     return {
         "num_problems": count,
         "solved_fraction": solved.mean(),
         "solved_fraction_95_low": low,
         "solved_fraction_95_high": high,
         "mean_plan_length": _mean(records.plan_lengths, solved),
-        "mean_optimal_length": _mean(records.optimal_lengths, solved & (records.optimal_lengths >= 0)),
-        "optimal_fraction": _mean(records.plan_lengths == records.optimal_lengths, solved),
+        "mean_optimal_length": _mean(records.optimal_lengths, solved & known),
+        "optimal_fraction": _mean(records.plan_lengths == records.optimal_lengths, solved & known),
         "mean_nodes_generated": records.num_nodes_generated.mean(),
         "seconds_per_problem": records.seconds_per_problem,
+        "claimed_fraction": records.claims_solved.mean(),
         "false_claim_fraction": false_claim_fraction(records),
         "exact_model_solved_fraction": ceiling.solved.mean(),
         "exact_model_mean_plan_length": _mean(ceiling.plan_lengths, ceiling.solved),
+        "exact_model_mean_optimal_length": _mean(ceiling.optimal_lengths, ceiling.solved & known),
         "exact_model_mean_nodes_generated": ceiling.num_nodes_generated.mean(),
         "random_solved_fraction": floor.solved.mean(),
+        "random_mean_plan_length": _mean(floor.plan_lengths, floor.solved),
+        "random_mean_optimal_length": _mean(floor.optimal_lengths, floor.solved & known),
         "random_mean_nodes_generated": floor.num_nodes_generated.mean(),
-        "num_transitions": experiment.num_transitions,
-        "num_gradient_samples": sum(
-            schedule.num_updates * schedule.batch_size
-            for schedule in (experiment.agent.world_model_training, experiment.agent.cost_training)
-        ),
+        "num_transitions": run.experiment.num_transitions,
+        "num_gradient_samples": run.num_gradient_samples,
         "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(run.params)),
         "training_seconds": run.training_seconds,
-        "seed": experiment.seed,
-        "config": to_json(experiment),
+        "seed": run.experiment.seed,
+        **run.alarms,
+        "config": to_json(run.experiment),
         "provenance": provenance(),
     }
 
 
 def false_claim_fraction(records: PlanRecords) -> float:
-    """Returns the share of all problems whose plan claims the goal and is rejected by the verifier."""
-    return float((records.claims_solved & ~records.solved).mean())
+    """Returns the share of the plans said to reach the goal that the verifier rejects; 0 if none is said to.
+
+    The share of claims, not of problems: it tells how far a claim can be trusted, and a planner that hardly claims
+    anything cannot hide false claims behind it. Multiply by `claimed_fraction` for the share of all problems.
+    """
+    num_claims = int(records.claims_solved.sum())
+    return float((records.claims_solved & ~records.solved).sum() / max(num_claims, 1))
 
 
 def _mean(values: np.ndarray, where: np.ndarray) -> float:
@@ -122,26 +134,42 @@ def _json_number(value: Any) -> Any:
     return value
 
 
+def require_writable(folder: Path) -> None:
+    """Makes a folder for results, before minutes are spent on them.
+
+    Raises:
+      ValueError: nothing can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"cannot write results to {folder} ({error.strerror}); choose --output-dir") from error
+
+
 def write_report(report: Report, folder: Path) -> Path:
     """Writes summary.json and records.jsonl; returns the path of the summary."""
-    records, problems = report.records, report.problems
-    lines = []
-    for index in range(len(records.solved)):
-        length = int(records.plan_lengths[index])
-        line = {
-            "start": problems.start[index].tolist(),
-            "goal": problems.goal.tokens[index].tolist(),
-            "actions": records.actions[index, :length].tolist(),
-            "predicted_costs": [round(float(cost), 4) for cost in records.predicted_costs[index, : length + 1]],
-            "claims_solved": bool(records.claims_solved[index]),
-            "solved": bool(records.solved[index]),
-            "optimal_length": int(records.optimal_lengths[index]),
-            "num_nodes_generated": int(records.num_nodes_generated[index]),
-        }
-        lines.append(json.dumps(line))
+    lines = [json.dumps(_record_json(report, index)) for index in range(len(report.records.solved))]
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / ".records.jsonl.tmp"
     temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     os.replace(temporary, folder / "records.jsonl")
     write_json_atomic(folder / "summary.json", report.summary)
     return folder / "summary.json"
+
+
+def _record_json(report: Report, index: int) -> dict[str, Any]:
+    """Returns what records.jsonl says of one problem."""
+    records, problems = report.records, report.problems
+    length = int(records.plan_lengths[index])
+    return {
+        "start": problems.start[index].tolist(),
+        "goal": problems.goal.tokens[index].tolist(),
+        "actions": records.actions[index, :length].tolist(),
+        "predicted_costs": [round(float(cost), 4) for cost in records.predicted_costs[index, : length + 1]],
+        "claims_solved": bool(records.claims_solved[index]),
+        "solved": bool(records.solved[index]),
+        "optimal_length": int(records.optimal_lengths[index]),
+        "num_nodes_generated": int(records.num_nodes_generated[index]),
+    }

@@ -2,7 +2,7 @@
 
 runs/<config>/seed<k>/
 config.json        the resolved experiment
-provenance.json    versions, commit and hardware of the last start
+provenance.json    versions, commit and hardware of the last start that trained, and of those before it
 metrics.jsonl      one row per compiled call of updates
 tensorboard/       the same as TensorBoard events
 checkpoints/       all stages' states, verified by digests when read
@@ -10,25 +10,36 @@ summary.json, records.jsonl   written by eval.py
 """
 
 import dataclasses
+import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jepa.checkpoint import Checkpoints, run_lock
 from jepa.config import Experiment, differences, from_json, to_json
 from jepa.dataset import collect, load_dataset
-from jepa.run_log import RunLog, provenance, write_json_atomic
+from jepa.evaluation import Evaluation
+from jepa.run_log import RunLog, provenance, read_jsonl, write_json_atomic
 from jepa.training import Stage, TrainState, data_mesh
+from jepa.types import Trajectories
 
 DATA_ROOT = Path("data/recorded")
 """Where recorded moves are kept, relative to the working directory."""
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
-_GRADING_ONLY = ("planner", "num_problems", "problems", "problem_seed", "problems_per_batch")
+ALARMS = {
+    "alarm_collapse": "the latents have collapsed (see effective_rank in metrics.jsonl): states can hardly be told "
+    "apart. Raise --world-model.regularizer.weight",
+    "alarm_drift": "the cost fits imagined walks better than recorded ones, so it reads time off the drift of the "
+    "predictor, not distance. Train the world model longer, or with more --world-model.prediction.input-noise",
+}
+"""What the alarms of training mean, and what to do."""
+_GRADING_ONLY = {"planner"} | {field.name for field in dataclasses.fields(Evaluation)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,6 +52,10 @@ class Run:
     """Trained parameters by name of the stage."""
     training_seconds: float
     """Time spent in updates, compilation included, over all starts of the run."""
+    num_gradient_samples: int
+    """Samples in all batches of all stages."""
+    alarms: Mapping[str, bool]
+    """Which alarms stood at the end of their stage; empty if the run has lost its metrics.jsonl."""
 
 
 def train(experiment: Experiment, folder: Path, say: Callable[[str], None]) -> None:
@@ -58,49 +73,131 @@ def train(experiment: Experiment, folder: Path, say: Callable[[str], None]) -> N
     resolved = to_json(experiment)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"expected a folder for the run, but {folder} is a file")
-    folder.mkdir(parents=True, exist_ok=True)
-    with run_lock(folder):
-        if (folder / "config.json").exists():
-            require_same_training(read_config(folder), experiment, folder)
-        write_json_atomic(folder / "config.json", resolved)
-        write_json_atomic(folder / "provenance.json", provenance())
-        data = collect(experiment.env, experiment.behaviour, experiment.num_transitions, experiment.seed, DATA_ROOT)
-        say(f"{experiment.num_transitions:,} recorded moves without rewards: {data}")
-        trajectories = load_dataset(data, experiment.env)
-        key = jax.random.key(experiment.seed)
-        stages = experiment.agent.stages(experiment.env, trajectories, key, data_mesh())
-        with Checkpoints(folder / "checkpoints") as checkpoints:
-            _fit(stages, folder, checkpoints, say)
+    with run_lock(folder), Checkpoints(folder / "checkpoints") as checkpoints:
+        _require_free(experiment, folder, checkpoints)
+        stages = _stages(experiment, _no_trajectories(experiment))
+        states, found = _states(stages, checkpoints)
+        done, total = sum(int(state.num_updates) for state in states.values()), _num_updates(stages)
+        if done == total:
+            say(f"The run is complete: {total:,} updates in {found['training_seconds']:.0f} s. Nothing to do")
+        else:
+            trajectories = _record(experiment, found.get("data_sha256"), say)
+            write_json_atomic(folder / "config.json", resolved)
+            _write_provenance(folder, done)
+            if done:
+                say(f"Resuming after {done:,} of {total:,} updates")
+            found = {"training_seconds": 0.0} | found | {"data_sha256": _sha256(trajectories)}
+            stages = _stages(experiment, trajectories)
+            seconds = _fit(stages, states, folder, checkpoints, found)
+            say(f"Trained {total:,} updates in {seconds:.0f} s")
+        for name in [name for name, stands in read_alarms(folder).items() if stands]:
+            say(f"WARNING: {name}: {ALARMS.get(name, 'it stands at the end of its stage')}")
 
 
-def _fit(stages: list[Stage], folder: Path, checkpoints: Checkpoints, say: Callable[[str], None]) -> None:
-    """Runs all stages from where the newest checkpoint stands."""
-    states, seconds = {stage.name: stage.init() for stage in stages}, 0.0
-    total = sum(stage.schedule.num_updates for stage in stages)
-    if checkpoints.latest_step is not None:
-        found = checkpoints.restore(jax.eval_shape(lambda: states))
-        states, seconds = found.state, found.metadata["training_seconds"]
-        if found.step == total:
-            say(f"The run is complete: {total:,} updates in {seconds:.0f} s. Nothing to do.")
-            return
-        say(f"Resuming after {found.step:,} of {total:,} updates")
+def _require_free(experiment: Experiment, folder: Path, checkpoints: Checkpoints) -> None:
+    """Refuses a folder with results of another experiment."""
+    has_results = checkpoints.latest_step is not None or (folder / "summary.json").exists()
+    if not has_results:
+        return
+    if changed := changed_training(read_config(folder), experiment):
+        raise ValueError(
+            f"{folder} holds a run of another experiment:\n{_listed(changed)}\n"
+            f"Choose another folder with --run-dir, or use the values of that run"
+        )
+
+
+def _stages(experiment: Experiment, trajectories: Trajectories) -> Sequence[Stage]:
+    return experiment.agent.stages(experiment.env, trajectories, jax.random.key(experiment.seed), data_mesh())
+
+
+def _no_trajectories(experiment: Experiment) -> Trajectories:
+    """Walks of no moves: a run is loaded, and found complete, without its data."""
+    env = experiment.env
+    return Trajectories(
+        states=np.zeros((0, 1, env.num_tokens), np.int32),
+        actions=np.zeros((0, 0), np.int32),
+        legal_actions=np.zeros((0, 1, env.num_actions), bool),
+    )
+
+
+def _num_updates(stages: Sequence[Stage]) -> int:
+    return sum(stage.schedule.num_updates for stage in stages)
+
+
+def _states(stages: Sequence[Stage], checkpoints: Checkpoints) -> tuple[dict[str, TrainState], dict[str, Any]]:
+    """Returns the newest checkpoint's states and metadata, or fresh states and none."""
+    # Every state lies on every device from the start: what a compiled call returns has the layout of what it took,
+    # so that the second call is not compiled anew, and a resumed run computes with the same program.
+    states = {
+        stage.name: jax.device_put(stage.init(), NamedSharding(stage.mesh, PartitionSpec())) for stage in stages
+    }
+    if checkpoints.latest_step is None:
+        return states, {}
+    found = checkpoints.restore(
+        jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), states)
+    )
+    return found.state, found.metadata
+
+
+def _record(experiment: Experiment, sha256: str | None, say: Callable[[str], None]) -> Trajectories:
+    """Returns the recorded moves, which a resumed run needs to be the same as before."""
+    folder = collect(experiment.env, experiment.behaviour, experiment.num_transitions, experiment.seed, DATA_ROOT)
+    trajectories = load_dataset(folder, experiment.env)
+    if sha256 not in (None, _sha256(trajectories)):
+        raise ValueError(
+            f"the run was started on other recorded moves than those in {folder}; perhaps they were collected anew "
+            f"with another version of jax. Put the old ones back, or train into another folder with --run-dir"
+        )
+    say(f"{experiment.num_transitions:,} recorded moves without rewards: {folder}")
+    return trajectories
+
+
+def _sha256(trajectories: Trajectories) -> str:
+    digest = hashlib.sha256()
+    for array in (trajectories.states, trajectories.actions, trajectories.legal_actions):
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
+
+
+def _write_provenance(folder: Path, num_updates_done: int) -> None:
+    """Says what the coming updates are computed with, and keeps what earlier ones were computed with."""
+    path, earlier = folder / "provenance.json", []
+    if num_updates_done and path.exists():
+        last = _read_json(path)
+        earlier = [*last.pop("earlier_starts"), last]
+    start = {"num_updates_done": num_updates_done} | provenance()
+    write_json_atomic(path, start | {"earlier_starts": earlier})
+
+
+def _fit(
+    stages: Sequence[Stage], states: dict[str, TrainState], folder: Path, checkpoints: Checkpoints, metadata: dict
+) -> float:
+    """Runs all stages from where their states stand; returns the seconds of training so far."""
+    began = time.monotonic()
+
+    def seconds() -> float:
+        return metadata["training_seconds"] + time.monotonic() - began
+
+    def save() -> None:
+        step = sum(int(state.num_updates) for state in states.values())
+        # The next call consumes the arrays while the checkpoint is still being written: save a copy.
+        copies = jax.tree.map(lambda leaf: np.array(leaf, copy=True), states)
+        checkpoints.save(step, copies, metadata | {"training_seconds": seconds()})
 
     for stage in stages:
-        seconds = _fit_stage(stage, states, folder, checkpoints, seconds)
+        _fit_stage(stage, states, folder, save)
     checkpoints.wait()
-    say(f"Trained {total:,} updates in {seconds:.0f} s")
+    return seconds()
 
 
-def _fit_stage(
-    stage: Stage, states: dict[str, TrainState], folder: Path, checkpoints: Checkpoints, seconds: float
-) -> float:
-    """Runs one stage to its end, changing its entry in `states`; returns the seconds of training so far."""
+def _fit_stage(stage: Stage, states: dict[str, TrainState], folder: Path, save: Callable[[], None]) -> None:
+    """Runs one stage to its end, changing its entry in `states`."""
     schedule = stage.schedule
     done = int(states[stage.name].num_updates)
     if done == schedule.num_updates:
-        return seconds
+        return
     params = {name: state.params for name, state in states.items()}
-    last_saved = began = time.monotonic()
+    last_saved = time.monotonic()
     with RunLog(
         folder,
         stage=stage.name,
@@ -110,21 +207,12 @@ def _fit_stage(
     ) as log:
         for state, losses in stage.run(states[stage.name], params):
             states[stage.name] = state
-            _require_finite(losses, stage.name, int(state.num_updates))
-            log.write(int(state.num_updates), losses)
-            finished = int(state.num_updates) == schedule.num_updates
-            if finished or time.monotonic() - last_saved > SECONDS_BETWEEN_CHECKPOINTS:
+            done = int(state.num_updates)
+            _require_finite(losses, stage.name, done)
+            log.write(done, losses)
+            if done == schedule.num_updates or time.monotonic() - last_saved > SECONDS_BETWEEN_CHECKPOINTS:
                 last_saved = time.monotonic()
-                elapsed = seconds + last_saved - began
-                _save(checkpoints, states, elapsed)
-    return seconds + time.monotonic() - began
-
-
-def _save(checkpoints: Checkpoints, states: dict[str, TrainState], seconds: float) -> None:
-    step = sum(int(state.num_updates) for state in states.values())
-    # The next call consumes the arrays while the checkpoint is still being written: save a copy.
-    copies = jax.tree.map(lambda leaf: np.array(leaf, copy=True), states)
-    checkpoints.save(step, copies, {"training_seconds": seconds})
+                save()
 
 
 def _require_finite(losses: Mapping[str, float], stage: str, num_updates: int) -> None:
@@ -136,16 +224,34 @@ def _require_finite(losses: Mapping[str, float], stage: str, num_updates: int) -
             )
 
 
-def require_same_training(old: Experiment, new: Experiment, folder: Path) -> None:
-    """Refuses to continue another experiment; planner and test problems may differ, they do not train."""
+def read_alarms(folder: Path) -> dict[str, bool]:
+    """Returns which alarms stood in the last row of any stage; empty if there is no metrics.jsonl.
+
+    Raises:
+      ValueError: metrics.jsonl is damaged.
+    """
+    path = folder / "metrics.jsonl"
+    rows = read_jsonl(path) if path.is_file() else []
+    last_rows = {row.get("stage"): row for row in rows}
+    alarms = [item for row in last_rows.values() for item in row.items() if item[0].startswith("alarm_")]
+    return {name: any(value for other, value in alarms if other == name) for name, _ in alarms}
+
+
+def changed_training(old: Experiment, new: Experiment) -> dict[str, str]:
+    """Returns the differences of two experiments without planner and test problems, which do not train."""
     changed = differences(old, new)
-    changed = {name: change for name, change in changed.items() if name.split(".")[0] not in _GRADING_ONLY}
-    if changed:
-        listed = "\n".join(f"  {name}: {change}" for name, change in changed.items())
-        raise ValueError(
-            f"{folder} holds a run of another experiment:\n{listed}\n"
-            f"Choose another folder with --run-dir, or use the values of that run"
-        )
+    return {name: change for name, change in changed.items() if name.split(".")[0] not in _GRADING_ONLY}
+
+
+def _listed(changed: Mapping[str, str]) -> str:
+    return "\n".join(f"  --{name.replace('_', '-')}: {change}" for name, change in changed.items())
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged, it is not JSON: {error}") from error
 
 
 def read_config(folder: Path) -> Experiment:
@@ -157,47 +263,46 @@ def read_config(folder: Path) -> Experiment:
     path = folder / "config.json"
     if not path.is_file():
         raise ValueError(f"expected a run folder, but there is no {path}; train one with `python train.py CONFIG`")
+    content = _read_json(path)
     try:
-        experiment = from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        experiment = from_json(content)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged or of another version: {error}") from error
     if not isinstance(experiment, Experiment):
         raise ValueError(f"{path} is damaged: it holds a {type(experiment).__name__}, not an Experiment")
     return experiment
 
 
-def load_run(folder: Path) -> Run:
-    """Returns the trained parameters of a run folder.
+def load_run(folder: Path, experiment: Experiment) -> Run:
+    """Returns the trained parameters of a run folder; changes nothing in it.
+
+    Args:
+      folder: the run folder.
+      experiment: that of the run, perhaps with another planner and other test problems.
 
     Raises:
-      ValueError: the folder holds no complete run, or nothing undamaged.
+      ValueError: the folder holds no complete run, nothing undamaged, or a run of other training.
     """
-    experiment = read_config(folder)
+    if changed := changed_training(read_config(folder), experiment):
+        raise ValueError(
+            f"only planner and test problems can be changed after training; {folder} was trained otherwise:\n"
+            f"{_listed(changed)}"
+        )
     checkpoints = Checkpoints(folder / "checkpoints")
     if checkpoints.latest_step is None:
         raise ValueError(f"{folder} has no checkpoint yet; train it with `python train.py`")
-    stages = experiment.agent.stages(experiment.env, _no_trajectories(experiment), jax.random.key(0), data_mesh())
-    found = checkpoints.restore(jax.eval_shape(lambda: {stage.name: stage.init() for stage in stages}))
-    total = sum(stage.schedule.num_updates for stage in stages)
-    if found.step < total:
+    stages = _stages(experiment, _no_trajectories(experiment))
+    states, metadata = _states(stages, checkpoints)
+    done, total = sum(int(state.num_updates) for state in states.values()), _num_updates(stages)
+    if done < total:
         raise ValueError(
-            f"{folder} is trained only to {found.step:,} of {total:,} updates; the same `python train.py` command "
+            f"{folder} is trained only to {done:,} of {total:,} updates; the same `python train.py` command "
             f"continues it"
         )
     return Run(
         experiment=experiment,
-        params={name: state.params for name, state in found.state.items()},
-        training_seconds=found.metadata["training_seconds"],
-    )
-
-
-def _no_trajectories(experiment: Experiment) -> Any:
-    """Trajectories of length zero: loading a run reads no data."""
-    from jepa.types import Trajectories
-
-    env = experiment.env
-    return Trajectories(
-        states=np.zeros((0, 1, env.num_tokens), np.int32),
-        actions=np.zeros((0, 0), np.int32),
-        legal_actions=np.zeros((0, 1, env.num_actions), bool),
+        params={name: state.params for name, state in states.items()},
+        training_seconds=metadata["training_seconds"],
+        num_gradient_samples=sum(stage.schedule.num_updates * stage.schedule.batch_size for stage in stages),
+        alarms=read_alarms(folder),
     )

@@ -49,19 +49,21 @@ class Problem:
     """A start and a goal; a batch of problems has a leading batch axis on every leaf."""
 
     start: Int[Array, "*B N"]
+    """The state to start from."""
     goal: Goal
+    """What is to be reached."""
 
 
 @pytree
 class Trajectories:
-    """Recorded walks without rewards: the only thing that training sees.
-
-    `legal_actions[b, t]` says which actions were possible in `states[b, t]`.
-    """
+    """Recorded walks without rewards: the only thing that training sees."""
 
     actions: Int[Array | np.ndarray, "B T"]
+    """Actions taken."""
     states: Int[Array | np.ndarray, "B T+1 N"]
+    """States before, between and after the actions."""
     legal_actions: Bool[Array | np.ndarray, "B T+1 A"]
+    """Which actions were possible in each state."""
 
 
 @pytree

@@ -28,6 +28,7 @@ from jepa.objectives.stop_gradient import StopGradientTarget
 from jepa.predictors.base import Predictor
 from jepa.predictors.legality import LegalityHead
 from jepa.predictors.operator import OperatorPredictor
+from jepa.predictors.reidentification import NoReidentification, Reidentification
 from jepa.types import Trajectories
 
 
@@ -49,6 +50,8 @@ class WorldModel:
     """Makes actions recoverable from consecutive latents (or only measures it, at weight 0)."""
     legality: LegalityHead = LegalityHead()
     """Reads the legal actions from a latent."""
+    reidentification: Reidentification = NoReidentification()
+    """How predicted latents are moved onto latents of states, when imagining and planning."""
 
     def build(self, env: Env, key: Key[Array, ""]) -> "WorldModelModule":
         """Creates the modules with fresh parameters for the sizes of a domain."""
@@ -65,18 +68,21 @@ class WorldModelModule(nnx.Module):
         self.predictor = config.predictor.build(num_slots=self.encoder.num_slots, **sizes)
         self.legality = config.legality.build(**sizes)
         self.inverse_dynamics = config.inverse_dynamics.build(**sizes)
+        self.reidentifier = config.reidentification.build(
+            encoder=self.encoder, num_tokens=env.num_tokens, vocab_size=env.vocab_size, rngs=rngs
+        )
 
     def encode(self, tokens: Int[Array, "*B N"]) -> Float[Array, "*B D"]:
         """Returns the latents of states."""
         return self.encoder(tokens)
 
     def predict(self, latents: Float[Array, "B D"], actions: Int[Array, " B"]) -> Float[Array, "B D"]:
-        """Returns the latents after one action each, re-identified where the encoder knows its latents."""
-        return self.encoder.reidentify(self.predictor(latents, actions))
+        """Returns the re-identified latents after one action each."""
+        return self.reidentifier(self.predictor(latents, actions), self.encoder)
 
     def predict_all(self, latents: Float[Array, "B D"]) -> Float[Array, "B A D"]:
-        """Returns the latents after every action, re-identified as in `predict`."""
-        return self.encoder.reidentify(self.predictor.all_actions(latents))
+        """Returns the re-identified latents after every action."""
+        return self.reidentifier(self.predictor.all_actions(latents), self.encoder)
 
     def legal_actions(self, latents: Float[Array, "*B D"]) -> Bool[Array, "*B A"]:
         """Returns which actions are predicted to be legal."""
@@ -93,23 +99,28 @@ class WorldModelModule(nnx.Module):
           key: for the input noise and the regularizer's random directions.
         """
         noise_key, regularizer_key = jax.random.split(key)
-        latents = self.encode(batch.states)
+        # The states of a window resemble each other: regularizing the first one costs a third and tells as much.
+        latents, next_latents = self.encode(batch.states[:, 0]), self.encode(batch.states[:, 1])
         targets = jax.lax.stop_gradient(target_encoder(batch.states[:, 1:]))
         predicted = self.config.prediction.rollout(
-            self.predictor, latents[:, 0], batch.actions, self.encoder.num_slots, noise_key
+            self.predictor, latents, batch.actions, self.encoder.num_slots, noise_key
         )
         prediction_loss = self.config.prediction.loss(predicted, targets)
-        regularizer_loss = self.config.regularizer.loss(latents.reshape(-1, latents.shape[-1]), regularizer_key)
+        regularizer_loss = self.config.regularizer.loss(latents, regularizer_key)
         inverse_weight = self.config.inverse_dynamics.weight
-        pairs = latents if inverse_weight > 0 else jax.lax.stop_gradient(latents)
-        inverse_loss = self.inverse_dynamics.loss(pairs[:, :-1], pairs[:, 1:], batch.actions)
-        legality_logits = self.legality(jax.lax.stop_gradient(latents))
-        legality_loss = optax.sigmoid_binary_cross_entropy(legality_logits, batch.legal_actions).mean()
-        loss = prediction_loss + regularizer_loss + (inverse_weight or 1.0) * inverse_loss + legality_loss
+        pair = (latents, next_latents)
+        if inverse_weight == 0:
+            pair = jax.lax.stop_gradient(pair)
+        inverse_loss = self.inverse_dynamics.loss(*pair, batch.actions[:, 0])
+        frozen = jax.lax.stop_gradient(latents)
+        legality_logits = self.legality(frozen)
+        legality_loss = optax.sigmoid_binary_cross_entropy(legality_logits, batch.legal_actions[:, 0]).mean()
+        probe_loss = legality_loss + self.reidentifier.loss(frozen, batch.states[:, 0])
+        loss = prediction_loss + regularizer_loss + (inverse_weight or 1.0) * inverse_loss + probe_loss
         return loss, {
             "loss": prediction_loss + regularizer_loss,
             "prediction_error": jnp.mean((predicted - targets) ** 2),
             "regularizer_loss": regularizer_loss,
             "inverse_dynamics_loss": inverse_loss,
-            "legality_error": jnp.mean((legality_logits > 0) != batch.legal_actions),
+            "legality_error": jnp.mean((legality_logits > 0) != batch.legal_actions[:, 0]),
         }

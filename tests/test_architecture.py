@@ -39,6 +39,7 @@ LAYERS = (
     {"config"},
     {"runs"},
     {"report"},
+    {"console"},
     {"cli"},
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

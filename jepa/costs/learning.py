@@ -15,11 +15,12 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from jepa.costs.base import Cost, CostModule
 from jepa.costs.euclidean import EuclideanCost
 from jepa.costs.imagination import Imagination, ImaginedWalks, imagine_walks
+from jepa.costs.sibling_ranking import SiblingRanking
 from jepa.training import Schedule, Stage, TrainState, WorldModelStage, check_divisible, shard_batch
 from jepa.types import Trajectories, pytree
 
@@ -42,9 +43,8 @@ class CostLearning:
     """Weight of the pairs (state, first state of the recorded walk) against pairs within an imagined walk."""
     bellman_start: float = 0.3
     """Share of the updates after which targets are lowered by Bellman's bound; 1 never does it."""
-    ranking_weight: float = 0.0
-    """Factor of the sibling ranking loss: the state before on a walk must look nearer to its beginning than
-    other successors do."""
+    ranking: SiblingRanking = SiblingRanking()
+    """Loss on the order of the successors of one state."""
 
 
 @pytree
@@ -52,6 +52,7 @@ class CostData:
     """Imagined walks and their embeddings under the parameters from the beginning of the call."""
 
     walks: ImaginedWalks
+    """The walks."""
     goal_targets: Float[Array, "B T"]
     """Targets of the distances to the walks' goals."""
     embeddings: Float[Array, "B T E"]
@@ -118,7 +119,7 @@ class CostStage(Stage):
         )
 
     def _bellman(
-        self, state: TrainState, distances: Float[Array, "*B A"], legal: Float[Array, "*B A"]
+        self, state: TrainState, distances: Float[Array, "*B A"], legal: Bool[Array, "*#B A"]
     ) -> Float[Array, "*B"]:
         started = state.num_updates >= self.config.bellman_start * self.schedule.num_updates
         return jnp.where(started, 1 + jnp.where(legal, distances, jnp.inf).min(axis=-1), jnp.inf)
@@ -126,7 +127,8 @@ class CostStage(Stage):
     def update(self, state: TrainState, data: CostData) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
         """See base class."""
         key = jax.random.fold_in(jax.random.fold_in(self.update_key, 1), state.num_updates)
-        walks, times = self._sample(data.walks, key)
+        sample_key, ranking_key = jax.random.split(key)
+        walks, times = self._sample(data.walks, sample_key)
         latents = shard_batch(data.walks.latents[walks, times], self.mesh)
         goals = shard_batch(data.walks.goals[walks[:, 0]], self.mesh)
         targets = self._pair_targets(state, data, walks, times)
@@ -141,7 +143,11 @@ class CostStage(Stage):
             goal_loss = (goal_error**2).mean()
             pair_loss = (error**2).mean(where=different)
             loss = self.config.goal_weight * goal_loss + (1 - self.config.goal_weight) * pair_loss
-            return loss, {"loss": loss, "goal_loss": goal_loss, "pair_loss": pair_loss}
+            losses = {"goal_loss": goal_loss, "pair_loss": pair_loss}
+            if self.config.ranking.weight > 0:
+                losses["ranking_loss"] = self.config.ranking.loss(head, data.walks, walks, times, ranking_key)
+                loss += losses["ranking_loss"]
+            return loss, losses | {"loss": loss}
 
         gradients, losses = jax.grad(loss, has_aux=True)(state.params)
         return self.apply_gradients(state, gradients, ()), losses

@@ -21,12 +21,9 @@ class EncoderModule(nnx.Module):
         """Embeds states; every slot has mean 0 and variance 1."""
         raise NotImplementedError
 
-    def reidentify(self, latents: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
-        """Moves predicted latents onto latents that the encoder can produce, where it knows them.
-
-        The identity for encoders whose latents are not a known finite set.
-        """
-        return latents
+    def slot_codes(self) -> Float[Array, "V D_slot"] | None:
+        """Returns the finite set of latents that every slot is drawn from, or None where there is no such set."""
+        return None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

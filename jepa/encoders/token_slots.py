@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
@@ -16,7 +15,7 @@ class TokenSlotsEncoder(Encoder):
     """Each token's embedding becomes a slot of the latent, mixed by attention blocks if there are any.
 
     Without mixing (the default) a slot can take only `vocab_size` values, which the encoder knows: predicted
-    latents can then be re-identified, slot by slot, as the nearest of them.
+    latents can then be re-identified, slot by slot, as the nearest of them (`NearestCode`).
     """
 
     slot_width: int = 16
@@ -49,11 +48,5 @@ class _TokenSlotsEncoder(EncoderModule):
                 slots = block(slots)
         return normalize_slots(slots.reshape(*tokens.shape[:-1], -1), self.num_slots)
 
-    def reidentify(self, latents: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
-        if self.blocks:
-            return latents
-        codes = normalize_slots(self.embedding.embedding[...], 1)
-        slots = latents.reshape(*latents.shape[:-1], self.num_slots, -1)
-        # Codes have equal norms, so the nearest one is the one with the largest inner product.
-        nearest = jnp.argmax(slots @ codes.T, axis=-1)
-        return codes[nearest].reshape(latents.shape)
+    def slot_codes(self) -> Float[Array, "V D_slot"] | None:
+        return None if self.blocks else normalize_slots(self.embedding.embedding[...], 1)

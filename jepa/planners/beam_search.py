@@ -47,20 +47,27 @@ class _Search:
     """The frontier, the memory of what was seen, and the tree for reading off the plan."""
 
     ply: Int[Array, ""]
+    """Plies done."""
     latents: Float[Array, "B W D"]
+    """The nodes that the beam holds."""
     alive: Bool[Array, "B W"]
     """Which places of the beam hold a node."""
     seen: UInt[Array, "B H"]
     """Hash table of the fingerprints of all nodes ever kept; 0 is an empty place."""
     parents: Int[Array, "T B W"]
+    """Place of each node's parent in the beam of the ply before."""
     actions: Int[Array, "T B W"]
+    """Action that led to each node."""
     costs: Float[Array, "T B W"]
+    """Predicted cost of each node."""
     claims_solved: Bool[Array, " B"]
+    """Which problems have a node that looks like the goal."""
     last_ply: Int[Array, " B"]
     """Number of plies after which a problem was finished."""
     best: Int[Array, " B"]
     """Place in the beam at which its plan ends."""
     num_nodes_generated: Int[Array, " B"]
+    """Legal successors of all nodes expanded so far."""
 
 
 def _start(config: BeamSearch, model: PlanningModel, start: Float[Array, "B D"], goal: Float[Array, "B D"]) -> _Search:

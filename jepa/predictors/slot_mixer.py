@@ -8,7 +8,6 @@ actions from one hidden vector spares a search running the network once per acti
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
@@ -21,7 +20,7 @@ from jepa.predictors.base import Predictor, PredictorModule
 class SlotMixerPredictor(Predictor):
     """z'_(a, s) = LayerNorm(z_s + W_a MLP(M z)_s), M dense over all slots, the rest shared by the slots."""
 
-    width: int = 32
+    width: int = 64
     """Hidden width of each slot."""
     num_blocks: int = 1
     """Residual blocks of two layers on each slot."""
@@ -42,13 +41,18 @@ class _SlotMixerPredictor(PredictorModule):
 
     def all_actions(self, latents: Float[Array, "B D"]) -> Float[Array, "B A D"]:
         batch, width = latents.shape
-        hidden = self.mixer(latents).reshape(batch, self.num_slots, -1)
+        changes = self._changes(latents).swapaxes(1, 2).reshape(batch, self.num_actions, width)
+        return normalize_slots(latents[:, None] + changes, self.num_slots)
+
+    def __call__(self, latents: Float[Array, "B D"], actions: Int[Array, " B"]) -> Float[Array, "B D"]:
+        # A product with the action's code instead of a gather: its gradient is a product too, not a scatter.
+        codes = jax.nn.one_hot(actions, self.num_actions, dtype=latents.dtype)
+        changes = (self._changes(latents) * codes[:, None, :, None]).sum(axis=2)
+        return normalize_slots(latents + changes.reshape(latents.shape), self.num_slots)
+
+    def _changes(self, latents: Float[Array, "B D"]) -> Float[Array, "B S A D_slot"]:
+        hidden = self.mixer(latents).reshape(latents.shape[0], self.num_slots, -1)
         for block in self.blocks:
             hidden = block(hidden)
         changes = self.output(jax.nn.relu(hidden))
-        changes = changes.reshape(batch, self.num_slots, self.num_actions, -1).swapaxes(1, 2)
-        successors = latents[:, None] + changes.reshape(batch, self.num_actions, width)
-        return normalize_slots(successors, self.num_slots)
-
-    def __call__(self, latents: Float[Array, "B D"], actions: Int[Array, " B"]) -> Float[Array, "B D"]:
-        return jnp.take_along_axis(self.all_actions(latents), actions[:, None, None], axis=1)[:, 0]
+        return changes.reshape(*changes.shape[:-1], self.num_actions, -1)

@@ -1,0 +1,270 @@
+"""What every cost must do, found by discovery; and how a cost is learned, on a world model that is exact."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import jepa.costs
+from jepa.behaviours import RandomWalks
+from jepa.costs.base import Cost, CostModule
+from jepa.costs.euclidean import EuclideanCost
+from jepa.costs.imagination import Imagination, imagine_walks
+from jepa.costs.learning import CostLearning, CostStage
+from jepa.dataset import collect_walks
+from jepa.envs.sliding_tiles import SlidingTiles
+from jepa.metrics import spearman
+from jepa.training import Schedule, WorldModelStage, data_mesh
+from tests.discovery import discover
+from tests.exact_world import ExactPredictor, ExactPredictorModule, breadth_first, exact_world_model
+
+ENV = SlidingTiles(rows=2, columns=3)
+LATENT_WIDTH = ENV.num_tokens * ENV.vocab_size
+COSTS = [found() for found in discover(Cost, jepa.costs)]
+
+
+# --- Every cost.
+
+
+@pytest.fixture(scope="module", params=COSTS, ids=lambda cost: type(cost).__name__)
+def head(request) -> CostModule:
+    return request.param.build(latent_width=LATENT_WIDTH, rngs=nnx.Rngs(0))
+
+
+@pytest.fixture(scope="module")
+def latents() -> jax.Array:
+    return jnp.asarray(np.random.default_rng(0).normal(size=(6, LATENT_WIDTH)), jnp.float32)
+
+
+def test_the_shipped_costs_are_found():
+    assert "EuclideanCost" in {type(cost).__name__ for cost in COSTS}
+
+
+def test_a_cost_is_the_distance_of_embeddings_for_all_shapes(head, latents):
+    pairs = jax.jit(lambda latents: head(latents[:, None], latents[None]))(latents)
+    embeddings = head.embed(latents)
+    np.testing.assert_allclose(head.distance(embeddings[:, None], embeddings[None]), pairs, atol=1e-5)
+    np.testing.assert_allclose(head(latents, latents[0]), pairs[:, 0], atol=1e-5)
+    np.testing.assert_allclose(head(latents[2], latents[3]), pairs[2, 3], atol=1e-5)
+
+
+def test_costs_are_distances(head, latents):
+    cost = np.asarray(head(latents[:, None], latents[None]))
+    assert (np.diag(cost) < 0.01).all()
+    assert (cost[~np.eye(len(cost), dtype=bool)] > 0.01).all()
+    np.testing.assert_allclose(cost, cost.T, atol=1e-5)
+    assert (cost[:, :, None] <= cost[:, None, :] + cost.T[None] + 1e-4).all()
+
+
+def test_the_gradient_is_finite_even_at_the_goal(head, latents):
+    gradient = jax.grad(lambda latents: head(latents, jax.lax.stop_gradient(latents)).sum())(latents)
+    assert jnp.isfinite(gradient).all()
+
+
+# --- Imagined walks.
+
+
+@pytest.fixture(scope="module")
+def walks():
+    return collect_walks(ENV, RandomWalks(walk_length=12), 12 * 40, seed=0)
+
+
+@pytest.fixture(scope="module")
+def distances() -> dict[tuple[int, ...], int]:
+    return breadth_first(ENV, np.array([1, 2, 3, 4, 5, 0]))
+
+
+def world_model_stage(walks, predictor: ExactPredictor | None = None) -> WorldModelStage:
+    config = exact_world_model(ENV)
+    if predictor is not None:
+        config = dataclasses.replace(config, predictor=predictor)
+    schedule = Schedule(num_updates=1, batch_size=8, updates_per_call=1)
+    return WorldModelStage(config, schedule, ENV, walks, jax.random.key(0), data_mesh(jax.devices()[:1]))
+
+
+@pytest.fixture(scope="module")
+def imagined(walks):
+    """Imagined walks, and the states that their latents stand for."""
+    stage = world_model_stage(walks)
+    world_model = stage.module(stage.init().params)
+    imagination = Imagination(num_walks=64, walk_length=10, recorded_start_fraction=0.5)
+    result = jax.jit(lambda walks, key: imagine_walks(world_model, walks, imagination, key))(walks, jax.random.key(0))
+    decoded = jax.tree.map(np.asarray, jax.tree.map(world_model.encoder.decode, (result.latents, result.successors)))
+    return result, *decoded, np.asarray(world_model.encoder.decode(result.goals))
+
+
+def test_imagined_walks_are_walks_of_the_domain(imagined):
+    result, states, successors, _ = imagined
+    assert states.shape == (64, 11, ENV.num_tokens)
+    over_actions = jax.vmap(ENV.step, in_axes=(None, 0))
+    step = jax.jit(jax.vmap(jax.vmap(over_actions, in_axes=(0, None)), in_axes=(0, None)))
+    assert (np.asarray(step(states, jnp.arange(ENV.num_actions))) == successors).all()
+    legal = np.asarray(jax.vmap(jax.vmap(ENV.legal_actions))(states))
+    assert (np.asarray(result.legal_actions) == legal).all()
+    follows = (successors[:, :-1] == states[:, 1:, None]).all(axis=-1) & legal[:, :-1]
+    assert follows.any(axis=-1).all()
+
+
+def test_imagined_walks_do_not_turn_back(imagined):
+    states = imagined[1]
+    assert (states[:, 2:] != states[:, :-2]).any(axis=-1).all()
+
+
+def test_imagined_walks_begin_where_they_say(imagined, walks):
+    result, states, _, goals = imagined
+    elapsed = np.asarray(result.elapsed)
+    assert (np.diff(elapsed, axis=1) == 1).all()
+    began = elapsed[:, 0]
+    assert (began[32:] == 0).all() and began[:32].min() >= 0 and began[:32].max() > 3
+    recorded = {(*walk[0], time, *walk[time]) for walk in walks.states.tolist() for time in range(len(walk))}
+    assert all((*goals[i], began[i], *states[i, 0]) in recorded for i in range(len(states)))
+
+
+def test_elapsed_time_is_an_upper_bound_of_the_distance_to_the_goal(imagined, distances):
+    result, states, _, goals = imagined
+    assert set(map(tuple, goals.tolist())) == {(1, 2, 3, 4, 5, 0)}
+    exact = np.array([[distances[tuple(state)] for state in walk] for walk in states.tolist()])
+    assert (exact <= np.asarray(result.elapsed)).all() and (exact < np.asarray(result.elapsed)).any()
+
+
+# --- Targets. A head that sees no difference, and one that sees huge ones, make losses that can be counted.
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScaledCost(Cost):
+    """Euclidean distance of the latents themselves, times a factor that is the only parameter."""
+
+    factor: float
+
+    def build(self, *, latent_width, rngs):
+        return ScaledCostModule(self.factor)
+
+
+class ScaledCostModule(CostModule):
+    def __init__(self, factor: float):
+        self.factor = nnx.Param(jnp.full((), factor))
+
+    def embed(self, latents):
+        return self.factor[...] * latents
+
+    def distance(self, embeddings, goals):
+        return jnp.sqrt(jnp.sum((embeddings - goals) ** 2, axis=-1) + 1e-12)
+
+
+def first_losses(walks, head: Cost, bellman_start: float) -> dict[str, float]:
+    # Without turning back, no state of 2x3 tiles comes again within 11 moves.
+    config = CostLearning(
+        head=head,
+        imagination=Imagination(num_walks=32, walk_length=10),
+        states_per_walk=11,
+        bellman_start=bellman_start,
+    )
+    schedule = Schedule(num_updates=10, batch_size=11 * 32, updates_per_call=1, learning_rate=0.0)
+    world_model = world_model_stage(walks)
+    stage = CostStage(config, schedule, world_model, walks, jax.random.key(0), data_mesh(jax.devices()[:1]))
+    _, losses = next(stage.run(stage.init(), {"world_model": world_model.init().params}))
+    return losses
+
+
+def test_without_bellman_the_targets_are_the_gaps(walks):
+    losses = first_losses(walks, ScaledCost(factor=0.0), bellman_start=1.0)
+    gaps = np.abs(np.arange(11)[:, None] - np.arange(11))
+    assert losses["pair_loss"] == pytest.approx((gaps[gaps > 0] ** 2).mean(), rel=1e-4)
+    assert losses["goal_loss"] == pytest.approx((np.arange(11) ** 2).mean(), rel=1e-4)
+
+
+def test_a_head_that_sees_no_difference_is_told_one_action(walks):
+    """Bellman's bound is then 1 + 0 everywhere."""
+    losses = first_losses(walks, ScaledCost(factor=0.0), bellman_start=0.0)
+    assert losses["pair_loss"] == pytest.approx(1, rel=1e-4)
+    assert losses["goal_loss"] == pytest.approx(10 / 11, rel=1e-4)
+
+
+def test_targets_never_exceed_the_gap(walks):
+    """For a head that takes all states for far apart, Bellman's bound lies above every gap and changes nothing."""
+    head = ScaledCost(factor=100.0)
+    lowered, plain = (first_losses(walks, head, bellman_start) for bellman_start in (0.0, 1.0))
+    for name in ("loss", "goal_loss", "pair_loss"):
+        assert lowered[name] == pytest.approx(plain[name], rel=1e-6)
+
+
+# --- Learning.
+
+
+def test_a_cost_learns_the_exact_distances_of_an_exact_world(walks, distances):
+    config = CostLearning(
+        head=EuclideanCost(hidden_width=64, embedding_width=16),
+        imagination=Imagination(num_walks=64, walk_length=24, recorded_start_fraction=0.5),
+        states_per_walk=8,
+        bellman_start=0.3,
+    )
+    schedule = Schedule(num_updates=300, batch_size=256, updates_per_call=20, learning_rate=3e-3)
+    world_model = world_model_stage(walks)
+    stage = CostStage(config, schedule, world_model, walks, jax.random.key(0), data_mesh(jax.devices()[:1]))
+    params = {"world_model": world_model.init().params}
+    for state, losses in stage.run(stage.init(), params):
+        assert losses["alarm_drift"] == 0
+    encode = world_model.module(params["world_model"]).encode
+    latents = encode(jnp.asarray(list(distances), jnp.int32))
+    predicted = np.asarray(stage.module(state.params)(latents, latents[:1]))
+    exact = np.array(list(distances.values()))
+    assert len(exact) == 360 and exact[0] == 0
+    assert spearman(predicted, exact) > 0.8
+    assert predicted[0] < 1 and np.abs(predicted - exact).mean() < 4
+
+
+# --- The alarm of leaking time.
+
+
+def clock(latents: jax.Array) -> jax.Array:
+    """1 for encoded latents; standardised one-hot slots of 6 values have the largest entry sqrt(5)."""
+    return jnp.abs(latents).max(axis=-1, keepdims=True) / 5**0.5
+
+
+class LeakyPredictorModule(ExactPredictorModule):
+    """Exact up to the length of the latents, which grows by that of an encoded one with every prediction."""
+
+    def __call__(self, latents, actions):
+        return super().__call__(latents, actions) * (1 + clock(latents))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LeakyPredictor(ExactPredictor):
+    def build(self, *, latent_width, num_slots, num_actions, rngs):
+        return LeakyPredictorModule(self.env)
+
+
+class ClockCostModule(CostModule):
+    """Reads off the latents how often they were predicted, and nothing else."""
+
+    def __init__(self):
+        self.idle = nnx.Param(jnp.zeros(()))
+
+    def embed(self, latents):
+        return clock(latents) + self.idle[...]
+
+    def distance(self, embeddings, goals):
+        return jnp.abs(embeddings - goals).sum(axis=-1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClockCost(Cost):
+    def build(self, *, latent_width, rngs):
+        return ClockCostModule()
+
+
+@pytest.mark.parametrize(("leaks", "alarm"), [(True, 1.0), (False, 0.0)])
+def test_the_alarm_rises_when_latents_leak_time(walks, leaks, alarm):
+    world_model = world_model_stage(walks, LeakyPredictor(env=ENV) if leaks else None)
+    config = CostLearning(head=ClockCost(), imagination=Imagination(num_walks=8))
+    schedule = Schedule(num_updates=1, batch_size=112, updates_per_call=1)
+    stage = CostStage(config, schedule, world_model, walks, jax.random.key(0), data_mesh(jax.devices()[:1]))
+    resources = stage.resources({"world_model": world_model.init().params})
+    figures = jax.jit(stage.diagnose)(stage.init(), resources)
+    assert figures["alarm_drift"] == alarm
+    squares = float((np.arange(1, 13) ** 2).mean())
+    assert float(figures["recorded_time_error"]) == pytest.approx(squares, rel=1e-4)
+    assert float(figures["imagined_time_error"]) == pytest.approx(0 if leaks else squares, rel=1e-4, abs=1e-4)
