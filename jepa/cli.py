@@ -116,7 +116,7 @@ def user_errors() -> Iterator[None]:
 
     Errors of the program keep their traceback; the environment variable JEPA_TRACEBACK=1 shows that of all.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _without_abandoned_reads():
         warnings.showwarning = _show_warning
         try:
             yield
@@ -132,6 +132,17 @@ def user_errors() -> Iterator[None]:
         except KeyboardInterrupt:
             print("\ninterrupted; the same command continues from the last checkpoint", file=sys.stderr)
             sys.exit(130)
+
+
+@contextlib.contextmanager
+def _without_abandoned_reads() -> Iterator[None]:
+    """Hides what threads of Orbax complain of after a damaged checkpoint has been given up, once per array."""
+    show = sys.unraisablehook
+    sys.unraisablehook = lambda event: str(event.exc_value) == "Event loop is closed" or show(event)
+    try:
+        yield
+    finally:
+        sys.unraisablehook = show
 
 
 def _text(error: ValueError | OSError) -> str:

@@ -148,7 +148,7 @@ def from_json(content: Any) -> Any:
     known = {field.name for field in dataclasses.fields(cls)}
     given = set(content) - {"class"}
     if given != known:
-        raise ValueError(f"{name} has the fields {sorted(known)}; got {sorted(given)}")
+        raise ValueError(f"{name} has no {sorted(given - known)} and needs {sorted(known - given)}")
     values = {field: _typed(cls, field, from_json(value)) for field, value in content.items() if field != "class"}
     try:
         return cls(**values)

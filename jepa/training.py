@@ -126,6 +126,8 @@ class Stage(abc.ABC):
 
         The yielded state is consumed by the next call; copy what is to be kept.
         """
+        # A call returns its state on every device of the mesh; one that lay elsewhere would be compiled for twice.
+        state = jax.device_put(state, NamedSharding(self.mesh, PartitionSpec()))
         resources = self.resources(params)
         call = self.compile()
         while int(state.num_updates) < self.schedule.num_updates:

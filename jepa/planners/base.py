@@ -39,3 +39,7 @@ class Planner(abc.ABC):
 
         Deterministic planners ignore the key.
         """
+
+    @abc.abstractmethod
+    def nodes_per_ply(self, num_actions: int) -> int:
+        """Returns the nodes that one problem generates at a time: how much work there is to batch."""

@@ -41,6 +41,10 @@ class BeamSearch(Planner):
         search = jax.lax.while_loop(unfinished, lambda search: _expand(self, model, goal, search), search)
         return _trace_back(self, search, model.cost(start, goal))
 
+    def nodes_per_ply(self, num_actions: int) -> int:
+        """See base class."""
+        return self.width * num_actions
+
 
 @pytree
 class _Search:

@@ -62,3 +62,7 @@ class RandomShooting(Planner):
             claims_solved=reached[length, chosen],
             num_nodes_generated=jnp.full(batch, self.num_samples * self.horizon, jnp.int32),
         )
+
+    def nodes_per_ply(self, num_actions: int) -> int:
+        """See base class; the predictor foresees all actions, of which one is taken."""
+        return self.num_samples * num_actions

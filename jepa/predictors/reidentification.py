@@ -108,5 +108,3 @@ class _ReencodedReadout(ReidentifierModule):
 
     def loss(self, latents: Float[Array, "B D"], tokens: Int[Array, "B N"]) -> Float[Array, ""]:
         return optax.softmax_cross_entropy_with_integer_labels(self._logits(latents), tokens).mean()
-
-

@@ -1,0 +1,201 @@
+"""Measures speed and what fraction of the machine's matrix-product rate it is: `make bench`.
+
+For every config: updates of both stages, planning and environment steps, at the shipped sizes and as they grow. The
+bound is the rate of a large matrix product, measured anew beside each figure because machines are shared and drift;
+operations are those of matrix products alone (`operations.py`), so the fractions err on the low side.
+
+    python -m benchmarks.run [--configs configs/pocket_cube.py ...] [--output benchmarks/results/speed.json]
+"""
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import tyro
+
+from benchmarks.operations import matmul_operations
+from jepa.config import Experiment, load_config, shrink
+from jepa.dataset import collect_walks
+from jepa.envs.base import Env
+from jepa.planners.base import PlanningModel
+from jepa.run_log import provenance, write_json_atomic
+from jepa.training import Stage, data_mesh
+
+BOUND_SIZE = 2048
+"""Rows of the square matrices whose product gives the bound."""
+
+
+def main(
+    configs: tuple[Path, ...] = (Path("configs/pocket_cube.py"), Path("configs/sliding_tiles.py")),
+    output: Path = Path("benchmarks/results/speed.json"),
+    repeats: int = 5,
+) -> None:
+    """Runs all measurements and writes them.
+
+    Args:
+      configs: config files to measure.
+      output: JSON file to write.
+      repeats: timed calls of each measurement; the median counts.
+    """
+    rows = []
+    for path in configs:
+        experiment = load_config(path)
+        for row in _measurements(experiment, repeats):
+            rows.append({"config": path.stem} | row)
+            print("  ".join(f"{name}={_shown(value)}" for name, value in rows[-1].items()), flush=True)
+    write_json_atomic(output, {"command": "python -m benchmarks.run", "provenance": provenance(), "rows": rows})
+    print(f"Written to {output}")
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _measurements(experiment: Experiment, repeats: int):
+    """Yields a row per measurement: first at the shipped sizes, then one size changed."""
+    agent = experiment.agent
+    shipped = agent.world_model_training.batch_size
+    for batch_size in (shipped, shipped // 4, shipped * 4):
+        yield from _stage_rows(_with_batch(experiment, batch_size), 0, {"batch_size": batch_size}, repeats)
+    shipped = agent.cost_training.batch_size
+    hidden = agent.cost.head.hidden_width
+    yield from _stage_rows(experiment, 1, {"batch_size": shipped, "hidden_width": hidden}, repeats)
+    for width in (hidden // 2, hidden * 2, hidden * 4):
+        wider = dataclasses.replace(
+            experiment, agent=dataclasses.replace(agent, cost=shrink(agent.cost, hidden_width=width))
+        )
+        yield from _stage_rows(wider, 1, {"batch_size": shipped, "hidden_width": width}, repeats)
+    for width in (agent.planner.width, 16, 64, 256, 1024):
+        yield _planner_row(experiment, width, repeats)
+    yield _environment_row(experiment.env, repeats)
+
+
+def _with_batch(experiment: Experiment, batch_size: int) -> Experiment:
+    schedule = dataclasses.replace(experiment.agent.world_model_training, batch_size=batch_size)
+    return dataclasses.replace(experiment, agent=dataclasses.replace(experiment.agent, world_model_training=schedule))
+
+
+def _stage_rows(experiment: Experiment, index: int, sizes: dict[str, int], repeats: int):
+    """Times one stage's compiled call."""
+    trajectories = collect_walks(experiment.env, experiment.behaviour, experiment.num_transitions, experiment.seed)
+    stages = experiment.agent.stages(experiment.env, trajectories, jax.random.key(0), data_mesh())
+    params = {stage.name: stage.init().params for stage in stages}
+    stage: Stage = stages[index]
+    resources, call, state = stage.resources(params), stage.compile(), stage.init()
+    operations = matmul_operations(lambda state: call(state, resources), state)
+
+    def run() -> None:
+        nonlocal state
+        state, losses = call(state, resources)
+        jax.block_until_ready(losses)
+
+    timing = _timed(run, operations, repeats)
+    num_updates = stage.schedule.updates_per_call
+    yield {
+        "what": f"{stage.name} updates",
+        **sizes,
+        "samples_per_second": stage.schedule.batch_size * num_updates / timing["seconds"],
+        "milliseconds_per_update": 1e3 * timing["seconds"] / num_updates,
+        **timing,
+        "num_compilations": call._cache_size(),
+    }
+
+
+def _planner_row(experiment: Experiment, width: int, repeats: int) -> dict[str, Any]:
+    """Times planning that never ends early: fresh parameters, and every action legal."""
+    env, agent = experiment.env, experiment.agent
+    trajectories = collect_walks(env, experiment.behaviour, 4 * experiment.behaviour.walk_length, 0)
+    stages = agent.stages(env, trajectories, jax.random.key(0), data_mesh())
+    world_model, cost = agent.modules(env, {stage.name: stage.init().params for stage in stages})
+    planner = dataclasses.replace(agent.planner, width=width)
+    num_problems = experiment.evaluation.batch_of(planner.nodes_per_ply(env.num_actions), data_mesh().size)
+    problems = jax.jit(jax.vmap(env.sample_problem))(jax.random.split(jax.random.key(1), num_problems))
+    model = PlanningModel(
+        predict_all=world_model.predict_all,
+        legal_actions=lambda latents: jnp.ones((latents.shape[0], env.num_actions), bool),
+        cost=cost,
+        num_slots=world_model.encoder.num_slots,
+    )
+    plan = jax.jit(
+        lambda start, goal: planner.plan(model, world_model.encode(start), world_model.encode(goal), jax.random.key(0))
+    )
+    arguments = (problems.start, problems.goal.tokens)
+    operations = matmul_operations(plan, *arguments, while_rounds=planner.horizon)
+    num_nodes = int(jax.block_until_ready(plan(*arguments)).num_nodes_generated.sum())
+    timing = _timed(lambda: jax.block_until_ready(plan(*arguments)), operations, repeats)
+    return {
+        "what": "planning",
+        "beam_width": width,
+        "num_problems": num_problems,
+        "nodes_per_second": num_nodes / timing["seconds"],
+        "microseconds_per_width_and_ply": 1e6 * timing["seconds"] / (num_problems * width * planner.horizon),
+        **timing,
+        "num_compilations": plan._cache_size(),
+    }
+
+
+def _environment_row(env: Env, repeats: int, num_envs: int = 4096, num_steps: int = 256) -> dict[str, Any]:
+    """Times random moves with a new problem wherever one is solved; no matrix products are involved."""
+
+    @jax.jit
+    def run(key):
+        problems = jax.vmap(env.sample_problem)(jax.random.split(key, num_envs))
+
+        def step(problems, number):
+            action_key, reset_key = jax.random.split(jax.random.fold_in(key, number))
+            actions = jax.random.randint(action_key, (num_envs,), 0, env.num_actions)
+            states = jax.vmap(env.step)(problems.start, actions)
+            solved = jax.vmap(env.is_solved)(states, problems.goal)
+            fresh = jax.vmap(env.sample_problem)(jax.random.split(reset_key, num_envs))
+            return dataclasses.replace(problems, start=jnp.where(solved[:, None], fresh.start, states)), solved.sum()
+
+        return jax.lax.scan(step, problems, jnp.arange(num_steps))
+
+    key = jax.random.key(0)
+    jax.block_until_ready(run(key))
+    timing = _timed(lambda: jax.block_until_ready(run(key)), 0, repeats)
+    return {
+        "what": "environment steps with reset",
+        "num_envs": num_envs,
+        "steps_per_second": num_envs * num_steps / timing["seconds"],
+        "seconds": timing["seconds"],
+    }
+
+
+def _timed(run: Callable[[], None], operations: int, repeats: int) -> dict[str, float]:
+    """Returns the median time of a call and its fraction of the matrix-product bound, measured side by side."""
+    run()
+    seconds, rates = [], []
+    for _ in range(repeats):
+        rates.append(_matmul_rate())
+        began = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - began)
+    fractions = [operations / one / rate for one, rate in zip(seconds, rates, strict=True)]
+    return {
+        "seconds": statistics.median(seconds),
+        "gigaflops": operations / statistics.median(seconds) / 1e9,
+        "bound_gigaflops": statistics.median(rates) / 1e9,
+        "fraction_of_bound": statistics.median(fractions),
+    }
+
+
+def _matmul_rate() -> float:
+    """Returns floating-point operations per second of a large float32 matrix product."""
+    matrix = jnp.ones((BOUND_SIZE, BOUND_SIZE), jnp.float32)
+    jax.block_until_ready(_product(matrix))
+    began = time.perf_counter()
+    jax.block_until_ready(_product(matrix))
+    return 2 * BOUND_SIZE**3 / (time.perf_counter() - began)
+
+
+_product = jax.jit(lambda matrix: matrix @ matrix)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
