@@ -113,7 +113,7 @@ def _planner_row(experiment: Experiment, width: int, repeats: int) -> dict[str, 
     stages = agent.stages(env, trajectories, jax.random.key(0), data_mesh())
     world_model, cost = agent.modules(env, {stage.name: stage.init().params for stage in stages})
     planner = dataclasses.replace(agent.planner, width=width)
-    num_problems = experiment.evaluation.batch_of(planner.nodes_per_ply(env.num_actions), data_mesh().size)
+    num_problems = experiment.evaluation.batched(planner.nodes_per_ply(env.num_actions)).problems_per_batch
     problems = jax.jit(jax.vmap(env.sample_problem))(jax.random.split(jax.random.key(1), num_problems))
     model = PlanningModel(
         predict_all=world_model.predict_all,

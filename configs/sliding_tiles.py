@@ -36,7 +36,7 @@ config = Experiment(
             states_per_walk=16,
             bellman_start=0.1,
         ),
-        cost_training=Schedule(num_updates=2000, batch_size=1024),
+        cost_training=Schedule(num_updates=4000, batch_size=512, learning_rate=2e-3),
         planner=BeamSearch(width=64, horizon=40),
     ),
 )

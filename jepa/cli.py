@@ -130,7 +130,7 @@ def user_errors() -> Iterator[None]:
             print(f"error: {_text(error)}\n(JEPA_TRACEBACK=1 shows where)", file=sys.stderr)
             sys.exit(1)
         except KeyboardInterrupt:
-            print("\ninterrupted; the same command continues from the last checkpoint", file=sys.stderr)
+            print("\ninterrupted; training continues from its last checkpoint with the same command", file=sys.stderr)
             sys.exit(130)
 
 

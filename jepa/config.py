@@ -157,7 +157,7 @@ def from_json(content: Any) -> Any:
 
 
 def _typed(cls: type, field: str, value: Any) -> Any:
-    """Returns a field's value as declared: a path where JSON has its string.
+    """Returns a field's value as declared: a path where JSON has its string, a float where it has a whole number.
 
     Raises:
       ValueError: the value is not of the declared type.
@@ -165,8 +165,9 @@ def _typed(cls: type, field: str, value: Any) -> Any:
     declared = typing.get_type_hints(cls)[field]
     if isinstance(value, str) and declared in (Path, Path | None):
         return Path(value)
-    is_right = isinstance(value, int | float if declared is float else declared)
-    if not is_right or (isinstance(value, bool) and declared is not bool):
+    if type(value) is int and declared is float:
+        return float(value)
+    if not isinstance(value, declared) or (isinstance(value, bool) and declared is not bool):
         expected = getattr(declared, "__name__", declared)
         raise ValueError(f"{field} of {cls.__name__} must be of type {expected}; got {value!r}")
     return value

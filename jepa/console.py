@@ -86,7 +86,7 @@ def _details(summary: dict[str, Any]) -> Table:
     rollouts = [f"{summary[f'rollout_accuracy_{length}']:.1%}" for length in ROLLOUT_LENGTHS]
     claims, lies = summary["claimed_fraction"], summary["false_claim_fraction"]
     rows = {
-        "plans that claim to reach the goal": f"{claims:.1%}; {lies:.1%} of them falsely",
+        "plans that claim to reach the goal": f"{claims:.1%}, {lies:.1%} of these falsely" if claims else "none",
         f"rollouts right after {', '.join(map(str, ROLLOUT_LENGTHS))} moves": ", ".join(rollouts),
         "cost and exact distance, Spearman": _number(summary["cost_spearman"], 3),
         "pairs of successors ranked rightly": _share(summary["sibling_ranking_accuracy"]),

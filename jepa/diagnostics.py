@@ -83,10 +83,10 @@ def _sibling_ranking(env: Env, world_model: WorldModelModule, cost: CostModule, 
         costs = cost(latents, world_model.encode(goals)[:, None])
         return costs, _successors(env, starts), jax.vmap(env.legal_actions)(starts)
 
-    predicted, successors, legal = jax.tree.map(np.asarray, jax.jit(look_ahead)(starts, goals.tokens))
+    predicted, successors, legal = jax.jit(look_ahead)(starts, goals.tokens)
     pairs = Problem(
         start=successors.reshape(-1, env.num_tokens),
-        goal=jax.tree.map(lambda x: np.repeat(x, env.num_actions, axis=0), goals),
+        goal=jax.tree.map(lambda x: jnp.repeat(x, env.num_actions, axis=0), goals),
     )
     exact = np.asarray(env.optimal_lengths(pairs)).reshape(legal.shape)
-    return sibling_ranking_accuracy(predicted, exact, legal)
+    return sibling_ranking_accuracy(np.asarray(predicted), exact, np.asarray(legal))

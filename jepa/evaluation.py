@@ -22,6 +22,11 @@ from jepa.planners.base import PlanningModel
 from jepa.types import Problem
 from jepa.world_model import WorldModelModule
 
+NODES_PER_BATCH_CPU = 6_144
+"""Nodes generated at a time over all problems of a batch; their activations fit a cache of some megabytes."""
+NODES_PER_BATCH_ACCELERATOR = 1_048_576
+"""The same on a GPU or TPU, where memory is the only limit; not measured."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
@@ -33,16 +38,30 @@ class Evaluation:
     """A file of problems instead of drawn ones: .npz with `start` and perhaps `goal`, or `scramble`."""
     problem_seed: int = 0
     """Seed of the drawn problems; independent of the seed of training."""
-    problems_per_batch: int = 50
-    """Problems planned together in one compiled call."""
+    problems_per_batch: int | None = None
+    """Problems planned together in one compiled call; None for as many as suit the planner and the hardware."""
 
     def __post_init__(self):
         """Refuses an evaluation of nothing."""
-        if self.num_problems < 1 or self.problems_per_batch < 1:
+        if self.num_problems < 1 or (self.problems_per_batch is not None and self.problems_per_batch < 1):
             raise ValueError(
                 f"num_problems and problems_per_batch must be at least 1; got {self.num_problems} and "
                 f"{self.problems_per_batch}"
             )
+
+    def batched(self, nodes_per_ply: int) -> "Evaluation":
+        """Returns the same evaluation with a number of problems per batch, chosen where none was given.
+
+        On a CPU a ply of all problems together should stay in the cache, which doubles the speed; an accelerator
+        wants as many nodes at a time as keep it busy.
+
+        Args:
+          nodes_per_ply: nodes that the planner generates at a time for one problem.
+        """
+        if self.problems_per_batch is not None:
+            return self
+        nodes = NODES_PER_BATCH_CPU if jax.default_backend() == "cpu" else NODES_PER_BATCH_ACCELERATOR
+        return dataclasses.replace(self, problems_per_batch=max(1, nodes // nodes_per_ply))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,12 +132,13 @@ def solve(
       env: the domain, which grades.
       plan_function: problems to plans.
       problems: B problems.
-      config: how many are planned together.
+      config: how many are planned together; all of them, if it does not say.
       mesh: the devices, between which each batch is split.
       on_batch: called with the number of problems done, first with 0, for a progress bar.
     """
     count = problems.start.shape[0]
-    size = -(-min(config.problems_per_batch, count) // mesh.size) * mesh.size
+    wanted = config.problems_per_batch or count
+    size = -(-min(wanted, count) // mesh.size) * mesh.size
     sharding = NamedSharding(mesh, PartitionSpec("data"))
     plan = jax.jit(plan_function, in_shardings=(sharding, NamedSharding(mesh, PartitionSpec())))
     key = jax.random.key(config.problem_seed)

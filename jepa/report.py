@@ -18,6 +18,7 @@ from jepa.config import to_json
 from jepa.diagnostics import world_model_figures
 from jepa.evaluation import PlanRecords, exact_model, load_problems, solve
 from jepa.metrics import wilson_interval
+from jepa.planners.base import Planner
 from jepa.planners.random_shooting import RandomShooting
 from jepa.run_log import provenance, write_json_atomic
 from jepa.runs import Run
@@ -52,19 +53,22 @@ def evaluate_run(run: Run, show: Callable[[str, int, int], None]) -> Report:
     problems = load_problems(env, evaluation)
     count = problems.start.shape[0]
 
-    def grade(phase: str, plan_function: PlanFunction) -> PlanRecords:
-        return solve(env, plan_function, problems, evaluation, mesh, lambda done: show(phase, done, count))
+    def grade(phase: str, planner: Planner, plan_function: PlanFunction) -> PlanRecords:
+        batched = evaluation.batched(planner.nodes_per_ply(env.num_actions))
+        return solve(env, plan_function, problems, batched, mesh, lambda done: show(phase, done, count))
 
-    records = grade("learned model", agent.plan_function(env, run.params))
+    records = grade("learned model", agent.planner, agent.plan_function(env, run.params))
     world_model, cost = agent.modules(env, run.params)
     exact, encode_exactly = exact_model(env, world_model, cost)
 
     def plan_exactly(batch: Problem, key: Key[Array, ""]) -> Plan:
         return agent.planner.plan(exact, encode_exactly(batch.start), encode_exactly(batch.goal.tokens), key)
 
-    ceiling = grade("exact model", plan_exactly)
-    floor_agent = dataclasses.replace(agent, planner=_floor(agent.planner.horizon, records))
-    floor = grade("random plans", floor_agent.plan_function(env, run.params))
+    ceiling = grade("exact model", agent.planner, plan_exactly)
+    shooting = _floor(agent.planner.horizon, records)
+    floor = grade(
+        "random plans", shooting, dataclasses.replace(agent, planner=shooting).plan_function(env, run.params)
+    )
     figures = world_model_figures(env, world_model, cost, problems, jax.random.key(evaluation.problem_seed))
     summary = _summary(run, records, ceiling, floor) | figures
     return Report(
@@ -162,7 +166,7 @@ def write_report(report: Report, folder: Path) -> Path:
 def _record_json(report: Report, index: int) -> dict[str, Any]:
     """Returns what records.jsonl says of one problem."""
     records, problems = report.records, report.problems
-    length = int(records.plan_lengths[index])
+    length, optimal = int(records.plan_lengths[index]), int(records.optimal_lengths[index])
     return {
         "start": problems.start[index].tolist(),
         "goal": problems.goal.tokens[index].tolist(),
@@ -170,6 +174,6 @@ def _record_json(report: Report, index: int) -> dict[str, Any]:
         "predicted_costs": [round(float(cost), 4) for cost in records.predicted_costs[index, : length + 1]],
         "claims_solved": bool(records.claims_solved[index]),
         "solved": bool(records.solved[index]),
-        "optimal_length": int(records.optimal_lengths[index]),
+        "optimal_length": optimal if optimal >= 0 else None,
         "num_nodes_generated": int(records.num_nodes_generated[index]),
     }

@@ -19,7 +19,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
 from jepa.checkpoint import Checkpoints, run_lock
 from jepa.config import Experiment, differences, from_json, to_json
@@ -76,20 +75,20 @@ def train(experiment: Experiment, folder: Path, say: Callable[[str], None]) -> N
     with run_lock(folder), Checkpoints(folder / "checkpoints") as checkpoints:
         _require_free(experiment, folder, checkpoints)
         stages = _stages(experiment, _no_trajectories(experiment))
-        states, found = _states(stages, checkpoints)
-        done, total = sum(int(state.num_updates) for state in states.values()), _num_updates(stages)
-        if done == total:
-            say(f"The run is complete: {total:,} updates in {found['training_seconds']:.0f} s. Nothing to do")
-        else:
-            trajectories = _record(experiment, found.get("data_sha256"), say)
+        states, metadata, done = _states(stages, checkpoints)
+        total = sum(stage.schedule.num_updates for stage in stages)
+        if done < total:
+            trajectories = _record(experiment, metadata.get("data_sha256"), say)
             write_json_atomic(folder / "config.json", resolved)
             _write_provenance(folder, done)
             if done:
                 say(f"Resuming after {done:,} of {total:,} updates")
-            found = {"training_seconds": 0.0} | found | {"data_sha256": _sha256(trajectories)}
-            stages = _stages(experiment, trajectories)
-            seconds = _fit(stages, states, folder, checkpoints, found)
+            metadata = {"training_seconds": 0.0, "data_sha256": _sha256(trajectories)} | metadata
+            seconds = _fit(_stages(experiment, trajectories), states, folder, checkpoints, metadata)
             say(f"Trained {total:,} updates in {seconds:.0f} s")
+        else:
+            write_json_atomic(folder / "config.json", resolved)  # Its planner may be another one.
+            say(f"The run is complete: {total:,} updates in {metadata['training_seconds']:.0f} s. Nothing to do")
         for name in [name for name, stands in read_alarms(folder).items() if stands]:
             say(f"WARNING: {name}: {ALARMS.get(name, 'it stands at the end of its stage')}")
 
@@ -120,23 +119,13 @@ def _no_trajectories(experiment: Experiment) -> Trajectories:
     )
 
 
-def _num_updates(stages: Sequence[Stage]) -> int:
-    return sum(stage.schedule.num_updates for stage in stages)
-
-
-def _states(stages: Sequence[Stage], checkpoints: Checkpoints) -> tuple[dict[str, TrainState], dict[str, Any]]:
-    """Returns the newest checkpoint's states and metadata, or fresh states and none."""
-    # Every state lies on every device from the start: what a compiled call returns has the layout of what it took,
-    # so that the second call is not compiled anew, and a resumed run computes with the same program.
-    states = {
-        stage.name: jax.device_put(stage.init(), NamedSharding(stage.mesh, PartitionSpec())) for stage in stages
-    }
+def _states(stages: Sequence[Stage], checkpoints: Checkpoints) -> tuple[dict[str, TrainState], dict[str, Any], int]:
+    """Returns states, metadata and updates done of the newest good checkpoint, or fresh states where there is none."""
+    states = {stage.name: stage.init() for stage in stages}
     if checkpoints.latest_step is None:
-        return states, {}
-    found = checkpoints.restore(
-        jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), states)
-    )
-    return found.state, found.metadata
+        return states, {}, 0
+    found = checkpoints.restore(jax.eval_shape(lambda: states))
+    return found.state, found.metadata, found.step
 
 
 def _record(experiment: Experiment, sha256: str | None, say: Callable[[str], None]) -> Trajectories:
@@ -292,8 +281,8 @@ def load_run(folder: Path, experiment: Experiment) -> Run:
     if checkpoints.latest_step is None:
         raise ValueError(f"{folder} has no checkpoint yet; train it with `python train.py`")
     stages = _stages(experiment, _no_trajectories(experiment))
-    states, metadata = _states(stages, checkpoints)
-    done, total = sum(int(state.num_updates) for state in states.values()), _num_updates(stages)
+    states, metadata, done = _states(stages, checkpoints)
+    total = sum(stage.schedule.num_updates for stage in stages)
     if done < total:
         raise ValueError(
             f"{folder} is trained only to {done:,} of {total:,} updates; the same `python train.py` command "

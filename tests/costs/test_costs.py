@@ -130,61 +130,91 @@ def test_elapsed_time_is_an_upper_bound_of_the_distance_to_the_goal(imagined, di
     assert (exact <= np.asarray(result.elapsed)).all() and (exact < np.asarray(result.elapsed)).any()
 
 
-# --- Targets. A head that sees no difference, and one that sees huge ones, make losses that can be counted.
+# --- Targets and the alarm of leaking time, in a world whose latents are clocks.
+
+
+def clock(latents: jax.Array) -> jax.Array:
+    """1 for encoded latents: standardised one-hot slots of 6 values have the largest entry sqrt(5)."""
+    return jnp.abs(latents).max(axis=-1, keepdims=True) / 5**0.5
+
+
+class LeakyPredictorModule(ExactPredictorModule):
+    """Exact up to the length of the latents, which grows by that of an encoded one with every prediction."""
+
+    def __call__(self, latents, actions):
+        return super().__call__(latents, actions) * (1 + clock(latents))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ScaledCost(Cost):
-    """Euclidean distance of the latents themselves, times a factor that is the only parameter."""
-
-    factor: float
-
-    def build(self, *, latent_width, rngs):
-        return ScaledCostModule(self.factor)
+class LeakyPredictor(ExactPredictor):
+    def build(self, *, latent_width, num_slots, num_actions, rngs):
+        return LeakyPredictorModule(self.env)
 
 
-class ScaledCostModule(CostModule):
-    def __init__(self, factor: float):
-        self.factor = nnx.Param(jnp.full((), factor))
+class ClockCostModule(CostModule):
+    """Reads off the latents how often they were predicted, times a factor, and nothing else."""
+
+    def __init__(self):
+        self.factor = nnx.Param(jnp.ones(()))
 
     def embed(self, latents):
-        return self.factor[...] * latents
+        return self.factor[...] * clock(latents)
 
     def distance(self, embeddings, goals):
-        return jnp.sqrt(jnp.sum((embeddings - goals) ** 2, axis=-1) + 1e-12)
+        return jnp.abs(embeddings - goals).sum(axis=-1)
 
 
-def losses_without_learning(walks, head: Cost, bellman_start: float) -> list[dict[str, float]]:
-    """Losses of two calls of one update each."""
-    # Without turning back, no state of 2x3 tiles comes again within 11 moves.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClockCost(Cost):
+    def build(self, *, latent_width, rngs):
+        return ClockCostModule()
+
+
+@pytest.fixture(scope="module")
+def clock_losses(walks):
+    """Factor and number of updates done to the losses of a call of one update; Bellman's bound begins with the 2nd."""
+    world_model = world_model_stage(walks, LeakyPredictor(env=ENV))
     config = CostLearning(
-        head=head,
+        head=ClockCost(),
         imagination=Imagination(num_walks=32, walk_length=10),
         states_per_walk=11,
-        bellman_start=bellman_start,
+        goal_weight=0.25,
+        bellman_start=0.5,
     )
-    schedule = Schedule(num_updates=2, batch_size=11 * 32, updates_per_call=1, learning_rate=0.0)
-    world_model = world_model_stage(walks)
+    schedule = Schedule(num_updates=2, batch_size=11 * 32, updates_per_call=1)
     stage = CostStage(config, schedule, world_model, walks, jax.random.key(0), data_mesh(jax.devices()[:1]))
-    return [losses for _, losses in stage.run(stage.init(), {"world_model": world_model.init().params})]
+    resources = stage.resources({"world_model": world_model.init().params})
+    call = stage.compile()
+
+    def losses(factor: float, num_updates: int) -> dict[str, float]:
+        state = dataclasses.replace(
+            stage.init(), params={"factor": jnp.float32(factor)}, num_updates=jnp.int32(num_updates)
+        )
+        return {name: float(value) for name, value in call(state, resources)[1].items()}
+
+    return losses
 
 
-def test_targets_of_a_head_that_sees_no_difference(walks):
-    """First the gaps; then Bellman's bound, which is 1 + 0 everywhere."""
-    plain, lowered = losses_without_learning(walks, ScaledCost(factor=0.0), bellman_start=0.5)
-    gaps = np.abs(np.arange(11)[:, None] - np.arange(11))
-    assert plain["pair_loss"] == pytest.approx((gaps[gaps > 0] ** 2).mean(), rel=1e-4)
-    assert plain["goal_loss"] == pytest.approx((np.arange(11) ** 2).mean(), rel=1e-4)
-    assert lowered["pair_loss"] == pytest.approx(1, rel=1e-4)
-    assert lowered["goal_loss"] == pytest.approx(10 / 11, rel=1e-4)
+@pytest.mark.parametrize("bellman", [False, True])
+@pytest.mark.parametrize("factor", [0.0, 0.1, 0.5, 1.0, 20.0])
+def test_targets_are_the_smaller_of_gap_and_bellmans_bound(clock_losses, factor, bellman):
+    losses = clock_losses(factor, int(bellman))
+    # The head gives every latent the distance factor x gap; all successors of i lie at time i + 1.
+    i, j = np.meshgrid(np.arange(11), np.arange(11), indexing="ij")
+    gaps = np.abs(i - j)
+    targets = np.minimum(gaps, 1 + factor * np.abs(i + 1 - j)) if bellman else gaps
+    errors = (factor * gaps - targets) ** 2
+    goal_loss, pair_loss = errors[:, 0].mean(), errors[gaps > 0].mean()
+    assert losses["goal_loss"] == pytest.approx(goal_loss, rel=1e-4, abs=1e-5)
+    assert losses["pair_loss"] == pytest.approx(pair_loss, rel=1e-4, abs=1e-5)
+    assert losses["loss"] == pytest.approx(0.25 * goal_loss + 0.75 * pair_loss, rel=1e-4, abs=1e-5)
 
 
-def test_targets_never_exceed_the_gap(walks):
-    """For a head that takes all states for far apart, Bellman's bound lies above every gap and changes nothing."""
-    head = ScaledCost(factor=100.0)
-    lowered, plain = (losses_without_learning(walks, head, bellman_start) for bellman_start in (0.0, 1.0))
-    for name in ("loss", "goal_loss", "pair_loss"):
-        assert [losses[name] for losses in lowered] == pytest.approx([losses[name] for losses in plain], rel=1e-6)
+def test_the_alarm_rises_when_latents_leak_time(clock_losses):
+    figures = clock_losses(1.0, 0)
+    assert figures["alarm_drift"] == 1
+    assert figures["recorded_time_error"] == pytest.approx((np.arange(1, 25) ** 2).mean(), rel=0.01)
+    assert figures["imagined_time_error"] < 1e-3 * figures["recorded_time_error"]
 
 
 # --- Learning.
@@ -210,57 +240,3 @@ def test_a_cost_learns_the_exact_distances_of_an_exact_world(walks, distances):
     assert len(exact) == 360 and exact[0] == 0
     assert spearman(predicted, exact) > 0.95
     assert predicted[0] < 0.1 and np.abs(predicted - exact).mean() < 1.5
-
-
-# --- The alarm of leaking time.
-
-
-def clock(latents: jax.Array) -> jax.Array:
-    """1 for encoded latents; standardised one-hot slots of 6 values have the largest entry sqrt(5)."""
-    return jnp.abs(latents).max(axis=-1, keepdims=True) / 5**0.5
-
-
-class LeakyPredictorModule(ExactPredictorModule):
-    """Exact up to the length of the latents, which grows by that of an encoded one with every prediction."""
-
-    def __call__(self, latents, actions):
-        return super().__call__(latents, actions) * (1 + clock(latents))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LeakyPredictor(ExactPredictor):
-    def build(self, *, latent_width, num_slots, num_actions, rngs):
-        return LeakyPredictorModule(self.env)
-
-
-class ClockCostModule(CostModule):
-    """Reads off the latents how often they were predicted, and nothing else."""
-
-    def __init__(self):
-        self.idle = nnx.Param(jnp.zeros(()))
-
-    def embed(self, latents):
-        return clock(latents) + self.idle[...]
-
-    def distance(self, embeddings, goals):
-        return jnp.abs(embeddings - goals).sum(axis=-1)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ClockCost(Cost):
-    def build(self, *, latent_width, rngs):
-        return ClockCostModule()
-
-
-@pytest.mark.parametrize(("leaks", "alarm"), [(True, 1.0), (False, 0.0)])
-def test_the_alarm_rises_when_latents_leak_time(walks, leaks, alarm):
-    world_model = world_model_stage(walks, LeakyPredictor(env=ENV) if leaks else None)
-    config = CostLearning(head=ClockCost(), imagination=Imagination(num_walks=8))
-    schedule = Schedule(num_updates=1, batch_size=112, updates_per_call=1)
-    stage = CostStage(config, schedule, world_model, walks, jax.random.key(0), data_mesh(jax.devices()[:1]))
-    resources = stage.resources({"world_model": world_model.init().params})
-    figures = jax.jit(stage.diagnose)(stage.init(), resources)
-    assert figures["alarm_drift"] == alarm
-    squares = float((np.arange(1, 25) ** 2).mean())
-    assert float(figures["recorded_time_error"]) == pytest.approx(squares, rel=1e-4)
-    assert float(figures["imagined_time_error"]) == pytest.approx(0 if leaks else squares, rel=1e-4, abs=1e-4)

@@ -1,0 +1,172 @@
+"""What closes the model gap of the 8-puzzle: latents and remedies side by side: `python -m benchmarks.model_gap`.
+
+A planner of thousands of nodes looks for the errors of its world model. Each row changes one thing; everything else
+(data, cost learning, planner, problems) is as in configs/sliding_tiles.py. Writes JSON and a Markdown table.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from jepa.agents.latent_planner import LatentPlanner
+from jepa.config import Experiment, load_config
+from jepa.encoders.base import Encoder
+from jepa.encoders.linear import LinearEncoder
+from jepa.encoders.residual_mlp import ResidualMLPEncoder
+from jepa.encoders.token_slots import TokenSlotsEncoder
+from jepa.evaluation import load_problems, solve
+from jepa.latents import worst_slot_difference
+from jepa.objectives.prediction import RolloutPrediction
+from jepa.objectives.sigreg import SIGReg
+from jepa.predictors.base import Predictor
+from jepa.predictors.mlp import MLPPredictor
+from jepa.predictors.operator import OperatorPredictor
+from jepa.predictors.reidentification import NearestCode, NoReidentification, ReencodedReadout, Reidentification
+from jepa.predictors.slot_attention import AttentionPredictor
+from jepa.predictors.slot_mixer import SlotMixerPredictor
+from jepa.report import planner_records
+from jepa.run_log import provenance, write_json_atomic
+from jepa.runs import load_run, train
+from jepa.training import data_mesh
+from jepa.world_model import WorldModelModule
+
+FLAT_ENCODER = ResidualMLPEncoder(latent_width=128)
+FLAT_LOSS = SIGReg(weight=0.1)
+SLOT_LOSS = SIGReg(weight=0.01)
+
+
+def _variant(
+    base: Experiment,
+    encoder: Encoder,
+    predictor: Predictor,
+    reidentification: Reidentification,
+    noise: float = 0.3,
+    horizon: int = 2,
+) -> Experiment:
+    flat = not isinstance(encoder, TokenSlotsEncoder)
+    world_model = dataclasses.replace(
+        base.agent.world_model,
+        encoder=encoder,
+        predictor=predictor,
+        prediction=RolloutPrediction(weight=1.0 if flat else 10.0, horizon=horizon, input_noise=noise),
+        regularizer=FLAT_LOSS if flat else SLOT_LOSS,
+        reidentification=reidentification,
+    )
+    return dataclasses.replace(base, agent=dataclasses.replace(base.agent, world_model=world_model))
+
+
+def variants(base: Experiment) -> Mapping[str, Experiment]:
+    """Returns the rows of the comparison by name."""
+    make = functools.partial(_variant, base)
+    none, code, readout = NoReidentification(), NearestCode(), ReencodedReadout()
+    slots, mixer = TokenSlotsEncoder(slot_width=16), SlotMixerPredictor()
+    return {
+        "flat, MLP": make(FLAT_ENCODER, MLPPredictor(), none, noise=0.0, horizon=1),
+        "flat, MLP, noise and 3-step rollouts": make(FLAT_ENCODER, MLPPredictor(), none, noise=0.6, horizon=3),
+        "flat, MLP, noise, re-encoded read-out": make(FLAT_ENCODER, MLPPredictor(), readout),
+        "flat, operators, noise": make(LinearEncoder(), OperatorPredictor(hidden_width=256), none),
+        "slots, MLP, noise, nearest code": make(slots, MLPPredictor(), code),
+        "slots, attention, noise, nearest code": make(slots, AttentionPredictor(), code),
+        "slots, mixer": make(slots, mixer, none, noise=0.0, horizon=1),
+        "slots, mixer, noise": make(slots, mixer, none),
+        "slots, mixer, nearest code": make(slots, mixer, code, noise=0.0, horizon=1),
+        "slots, mixer, noise, nearest code (shipped)": make(slots, mixer, code),
+    }
+
+
+def main(
+    config: Path = Path("configs/sliding_tiles.py"),
+    seeds: tuple[int, ...] = (0,),
+    num_problems: int = 300,
+    output: Path = Path("benchmarks/results/model_gap.json"),
+) -> None:
+    """Trains and grades every variant, or takes up finished ones, and writes the table.
+
+    Args:
+      config: the experiment that the variants change.
+      seeds: seeds of training, data included.
+      num_problems: test problems.
+      output: JSON file to write.
+    """
+    rows = []
+    for name, variant in variants(load_config(config)).items():
+        for seed in seeds:
+            folder = Path("runs/model_gap") / name.replace(", ", "-").replace(" ", "_") / f"seed{seed}"
+            train(dataclasses.replace(variant, seed=seed), folder, say=print)
+            rows.append({"variant": name, "seed": seed} | _grade(folder, num_problems))
+            print(rows[-1], flush=True)
+    write_json_atomic(
+        output, {"command": "python -m benchmarks.model_gap", "provenance": provenance(), "rows": rows}
+    )
+    output.with_suffix(".md").write_text(_markdown(rows), encoding="utf-8")
+
+
+def _grade(folder: Path, num_problems: int) -> dict[str, Any]:
+    run = load_run(folder)
+    experiment, env, agent = run.experiment, run.experiment.env, run.experiment.agent
+    evaluation = dataclasses.replace(experiment.evaluation, num_problems=num_problems)
+    problems, mesh = load_problems(env, evaluation), data_mesh()
+    records = solve(env, agent.plan_function(env, run.params), problems, evaluation, mesh)
+    ceiling = planner_records(run, problems, evaluation, mesh)
+    world_model, _ = agent.modules(env, run.params)
+    return {
+        "wrong_steps": _wrong_steps(env, agent, world_model, seed=1),
+        "solved_fraction": float(records.solved.mean()),
+        "exact_model_solved_fraction": float(ceiling.solved.mean()),
+        "false_claim_fraction": float((records.claims_solved & ~records.solved).mean()),
+        "mean_excess_length": float((records.plan_lengths - records.optimal_lengths)[records.solved].mean())
+        if records.solved.any()
+        else None,
+        "seconds_per_problem": records.seconds_per_problem,
+        "training_seconds": run.training_seconds,
+    }
+
+
+def _wrong_steps(env: Any, agent: LatentPlanner, world_model: WorldModelModule, seed: int) -> float:
+    """Returns the share of legal moves from 20,000 random states whose prediction is not taken for the true state."""
+
+    @jax.jit
+    def judge(keys):
+        states = jax.vmap(env.sample_problem)(keys).start
+        successors = jax.vmap(jax.vmap(env.step, in_axes=(None, 0)), in_axes=(0, None))(
+            states, jnp.arange(env.num_actions)
+        )
+        predicted = world_model.predict_all(world_model.encode(states))
+        difference = worst_slot_difference(
+            predicted, world_model.encode(successors), world_model.encoder.num_slots
+        )
+        legal = jax.vmap(env.legal_actions)(states)
+        return ((difference >= agent.planner.same_state_tolerance) & legal).sum(), legal.sum()
+
+    counts = [judge(keys) for keys in jax.random.split(jax.random.key(seed), (20, 1000))]
+    wrong, total = np.sum(counts, axis=0)
+    return float(wrong / total)
+
+
+def _markdown(rows: list[dict]) -> str:
+    lines = [
+        "Made by `python -m benchmarks.model_gap`; hardware and versions are in the JSON file of the same name.",
+        "",
+        "| latents and remedies | seed | wrong single steps | solved, learned model | solved, exact model | "
+        "false claims | moves above optimum | training (s) |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        excess = "" if row["mean_excess_length"] is None else f"{row['mean_excess_length']:.2f}"
+        lines.append(
+            f"| {row['variant']} | {row['seed']} | {row['wrong_steps']:.3%} | {row['solved_fraction']:.1%} | "
+            f"{row['exact_model_solved_fraction']:.1%} | {row['false_claim_fraction']:.1%} | {excess} | "
+            f"{row['training_seconds']:.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,356 @@
+"""The run folder: what training leaves there, resuming to the same bits, and everything that is refused."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jepa import runs
+from jepa.agents.latent_planner import LatentPlanner
+from jepa.behaviours import NonBacktrackingWalks
+from jepa.config import Experiment, debug, to_json
+from jepa.dataset import dataset_path
+from jepa.envs.sliding_tiles import SlidingTiles
+from jepa.evaluation import Evaluation
+from jepa.run_log import RunLog, read_jsonl
+from jepa.runs import load_run, read_alarms, read_config, train
+from jepa.training import Schedule, Stage
+
+SCHEDULE = Schedule(num_updates=6, updates_per_call=2, batch_size=32)
+EXPERIMENT = dataclasses.replace(
+    debug(
+        Experiment(
+            env=SlidingTiles(rows=2, columns=3),
+            behaviour=NonBacktrackingWalks(walk_length=14),
+            agent=LatentPlanner(world_model_training=SCHEDULE, cost_training=SCHEDULE),
+        )
+    ),
+    num_transitions=70,
+)
+EXPERIMENT = dataclasses.replace(
+    EXPERIMENT, agent=dataclasses.replace(EXPERIMENT.agent, world_model_training=SCHEDULE, cost_training=SCHEDULE)
+)
+NUM_UPDATES = 12
+
+
+def changed(**values) -> Experiment:
+    """The experiment with other values; those of its planner or its encoder by name."""
+    agent = EXPERIMENT.agent
+    if "planner_width" in values:
+        planner = dataclasses.replace(agent.planner, width=values.pop("planner_width"))
+        agent = dataclasses.replace(agent, planner=planner)
+    return dataclasses.replace(EXPERIMENT, agent=agent, **values)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """All files of a folder, but for the lock, which names the process that held it last."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def metrics(folder: Path) -> list[dict]:
+    """The rows of metrics.jsonl but for the clock."""
+    clock = ("unix_time_seconds", "samples_per_second")
+    return [{name: x for name, x in row.items() if name not in clock} for row in read_jsonl(folder / "metrics.jsonl")]
+
+
+def params_of(folder: Path) -> dict:
+    return jax.tree.map(np.asarray, load_run(folder, read_config(folder)).params)
+
+
+def assert_same_result(folder: Path, other: Path) -> None:
+    assert metrics(folder) == metrics(other)
+    jax.tree.map(np.testing.assert_array_equal, params_of(folder), params_of(other))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def workplace(tmp_path_factory):
+    """A working directory of these tests' own, with the recorded moves in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("workplace"))
+        patch.setattr(runs, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+        yield
+
+
+@pytest.fixture(scope="module")
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def unbroken(said) -> Path:
+    """A run that was trained in one go; no test changes it."""
+    compiled = []
+    compile_stage = Stage.compile
+
+    def compile_and_remember(self):
+        compiled.append(compile_stage(self))
+        return compiled[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stage, "compile", compile_and_remember)
+        train(EXPERIMENT, Path("unbroken"), said.append)
+    assert [call._cache_size() for call in compiled] == [1, 1], "a stage was compiled again after its first call"
+    return Path("unbroken")
+
+
+@pytest.fixture
+def copy(unbroken, tmp_path) -> Path:
+    """A copy of that run, to be damaged."""
+    shutil.copytree(unbroken, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+# ---- training
+
+
+def test_folder_says_what_was_trained_and_how(unbroken, said):
+    assert read_config(unbroken) == EXPERIMENT
+    provenance = json.loads((unbroken / "provenance.json").read_text())
+    assert provenance["versions"]["jax"] == jax.__version__
+    assert (provenance["num_updates_done"], provenance["earlier_starts"]) == (0, [])
+    rows = metrics(unbroken)
+    assert [row["stage"] for row in rows] == 3 * ["world_model"] + 3 * ["cost"]
+    assert [row["num_updates"] for row in rows] == [2, 4, 6, 2, 4, 6]
+    assert list((unbroken / "tensorboard").rglob("events*"))
+    assert said[0].startswith("70 recorded moves without rewards")
+    assert f"Trained {NUM_UPDATES} updates" in said[1]
+
+
+def test_run_is_loaded_as_it_was_trained(unbroken):
+    run = load_run(unbroken, EXPERIMENT)
+    assert run.num_gradient_samples == 2 * 6 * 32
+    assert run.training_seconds > 0
+    assert set(run.params) == {"world_model", "cost"}
+    assert set(run.alarms) == {"alarm_collapse", "alarm_drift"}
+
+
+def test_second_start_says_complete_and_changes_nothing(unbroken, monkeypatch):
+    before, said = content(unbroken), []
+    monkeypatch.setattr(runs, "collect", None)  # The data are not even looked at.
+    train(EXPERIMENT, unbroken, said.append)
+    assert "The run is complete: 12 updates" in said[0]
+    assert content(unbroken) == before
+
+
+def test_training_reads_recorded_moves_only(unbroken, monkeypatch):
+    """With every method of the environment that knows of dynamics or goals out of order."""
+
+    def poisoned(*arguments, **named):
+        raise AssertionError("training has asked the environment")
+
+    for name in ("step", "legal_actions", "initial_state", "sample_problem", "is_solved", "verify", "optimal_lengths"):
+        assert callable(getattr(SlidingTiles, name))
+        monkeypatch.setattr(SlidingTiles, name, poisoned)
+    train(EXPERIMENT, Path("poisoned"), lambda text: None)
+    assert_same_result(Path("poisoned"), unbroken)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("rows_before", [1, 4])
+def test_killed_run_resumes_to_the_same_bits(unbroken, tmp_path, monkeypatch, rows_before):
+    """Killed after a row was logged and before its checkpoint was saved, in the first and in the second stage."""
+    write, said = RunLog.write, []
+
+    def write_and_die(self, *arguments):
+        write(self, *arguments)
+        if len(read_jsonl(tmp_path / "metrics.jsonl")) > rows_before:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunLog, "write", write_and_die)
+        with pytest.raises(Killed):
+            train(EXPERIMENT, tmp_path, said.append)
+    assert len(metrics(tmp_path)) == rows_before + 1
+    with pytest.raises(ValueError, match=f"is trained only to {2 * rows_before} of 12 updates"):
+        load_run(tmp_path, EXPERIMENT)
+    train(EXPERIMENT, tmp_path, said.append)
+    assert f"Resuming after {2 * rows_before} of 12 updates" in said
+    assert_same_result(tmp_path, unbroken)
+    provenance = json.loads((tmp_path / "provenance.json").read_text())
+    assert provenance["num_updates_done"] == 2 * rows_before
+    assert [start["num_updates_done"] for start in provenance["earlier_starts"]] == [0]
+
+
+def flip_bytes(folder: Path) -> None:
+    for path in folder.rglob("d/*"):
+        damaged = bytearray(path.read_bytes())
+        damaged[len(damaged) // 2] ^= 255
+        path.write_bytes(damaged)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_damaged_newest_checkpoint_is_passed_over(unbroken, copy):
+    flip_bytes(copy / "checkpoints" / "00000012")
+    with pytest.warns(UserWarning, match="checkpoint 12 .* is damaged"):
+        train(EXPERIMENT, copy, lambda text: None)
+    assert_same_result(copy, unbroken)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_nothing_is_overwritten_where_every_checkpoint_is_damaged(copy):
+    flip_bytes(copy / "checkpoints")
+    before = content(copy)
+    with pytest.raises(ValueError, match="expected a good checkpoint"):
+        train(EXPERIMENT, copy, lambda text: None)
+    with pytest.raises(ValueError, match="expected a good checkpoint"):
+        load_run(copy, EXPERIMENT)
+    assert content(copy) == before
+
+
+# ---- what is refused
+
+
+def test_run_of_other_training_is_refused_with_its_flags(copy):
+    before = content(copy)
+    with pytest.raises(ValueError) as caught:
+        train(changed(seed=1, num_transitions=84, planner_width=4), copy, lambda text: None)
+    assert "\n  --num-transitions: 70 -> 84\n  --seed: 0 -> 1\nChoose another folder" in str(caught.value)
+    assert "planner" not in str(caught.value)
+    assert content(copy) == before
+    with pytest.raises(ValueError, match="only planner and test problems can be changed.*\n  --seed: 0 -> 1$"):
+        load_run(copy, changed(seed=1))
+
+
+def test_planner_and_problems_may_change(copy):
+    other = changed(planner_width=4, evaluation=Evaluation(num_problems=7, problem_seed=2))
+    assert load_run(copy, other).experiment == other
+    said = []
+    train(other, copy, said.append)
+    assert "complete" in said[0]
+    assert read_config(copy) == other
+
+
+def test_failed_start_does_not_claim_the_folder(tmp_path):
+    with pytest.raises(ValueError, match="num_transitions must be a positive multiple"):
+        train(changed(num_transitions=71), tmp_path / "run", lambda text: None)
+    assert content(tmp_path / "run") == {}
+
+
+def test_run_without_checkpoint_gives_way(tmp_path, monkeypatch):
+    """Nothing was learned yet, so a corrected experiment may take the folder."""
+    (tmp_path / "config.json").write_text(json.dumps(to_json(changed(seed=9))))
+    with pytest.raises(ValueError, match="has no checkpoint yet"):
+        load_run(tmp_path, changed(seed=9))
+    monkeypatch.setattr(runs, "_fit", lambda *arguments: 0.0)
+    train(EXPERIMENT, tmp_path, lambda text: None)
+    assert read_config(tmp_path) == EXPERIMENT
+
+
+def test_results_without_checkpoint_do_not_give_way(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(to_json(changed(seed=9))))
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(ValueError, match="--seed: 9 -> 0"):
+        train(EXPERIMENT, tmp_path, lambda text: None)
+
+
+def test_file_in_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ValueError, match="expected a folder for the run"):
+        train(EXPERIMENT, tmp_path / "file", lambda text: None)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text[:300], "is damaged, it is not JSON"),
+        (lambda text: text.replace('"seed": 0', '"seed": "0"'), "seed of Experiment must be of type int"),
+        (lambda text: text.replace("jepa.config.Experiment", "os.system"), "expected the name of a class"),
+        (lambda text: "[]", "it holds a list, not an Experiment"),
+    ],
+)
+def test_damaged_config_is_refused(copy, damage, message):
+    path = copy / "config.json"
+    path.write_text(damage(path.read_text()))
+    before = content(copy)
+    for use in (lambda: load_run(copy, EXPERIMENT), lambda: train(EXPERIMENT, copy, lambda text: None)):
+        with pytest.raises(ValueError, match=message) as caught:
+            use()
+        assert str(path) in str(caught.value)
+    assert content(copy) == before
+
+
+def test_missing_run_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"there is no .*nothing/config\.json"):
+        load_run(tmp_path / "nothing", EXPERIMENT)
+
+
+def test_damaged_data_is_refused_before_anything_is_written(unbroken, tmp_path, monkeypatch):
+    usual = dataset_path(runs.DATA_ROOT, EXPERIMENT.env, EXPERIMENT.behaviour, 70, 0)
+    monkeypatch.setattr(runs, "DATA_ROOT", tmp_path / "data")
+    shutil.copytree(usual, tmp_path / "data" / usual.name)
+    shard = tmp_path / "data" / usual.name / "walks-00000.npz"
+    shard.write_bytes(shard.read_bytes() + b"x")
+    with pytest.raises(ValueError, match=r"walks-00000\.npz: expected num_bytes"):
+        train(EXPERIMENT, tmp_path / "run", lambda text: None)
+    assert content(tmp_path / "run") == {}
+
+
+def test_resuming_on_other_data_is_refused(copy, monkeypatch):
+    """Such as data that were recorded anew, by another version of jax with other random numbers."""
+    shutil.rmtree(copy / "checkpoints" / "00000012")
+    load = runs.load_dataset
+
+    def load_others(*arguments):
+        walks = load(*arguments)
+        return dataclasses.replace(walks, actions=walks.actions[::-1].copy())
+
+    monkeypatch.setattr(runs, "load_dataset", load_others)
+    with pytest.raises(ValueError, match="started on other recorded moves"):
+        train(EXPERIMENT, copy, lambda text: None)
+
+
+def test_loss_that_is_not_finite_ends_the_run(tmp_path, monkeypatch):
+    def run_stage(self, state, params):
+        yield dataclasses.replace(state, num_updates=state.num_updates + 2), {"loss": float("nan")}
+
+    monkeypatch.setattr(Stage, "run", run_stage)
+    with pytest.raises(ValueError, match="loss of stage world_model became nan within the updates before 2"):
+        train(EXPERIMENT, tmp_path, lambda text: None)
+    assert not list((tmp_path / "checkpoints").glob("0*"))
+
+
+# ---- alarms
+
+
+def write_rows(folder: Path, *rows: dict) -> None:
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_alarms_are_those_of_the_last_row_of_each_stage(tmp_path):
+    assert read_alarms(tmp_path) == {}
+    write_rows(
+        tmp_path,
+        {"stage": "world_model", "num_updates": 1, "alarm_collapse": 1.0, "alarm_other": 0.0},
+        {"stage": "world_model", "num_updates": 2, "alarm_collapse": 0.0, "alarm_other": 1.0},
+        {"stage": "cost", "num_updates": 1, "alarm_drift": 0.0},
+        {"stage": "cost", "num_updates": 2, "alarm_drift": 1.0, "alarm_other": 0.0},
+    )
+    assert read_alarms(tmp_path) == {"alarm_collapse": False, "alarm_drift": True, "alarm_other": True}
+
+
+def test_standing_alarms_are_said_at_the_end(copy):
+    row = {"stage": "cost", "num_updates": 6, "alarm_drift": 1.0, "alarm_collapse": 0.0, "alarm_new": 1.0}
+    write_rows(copy, row)
+    said = []
+    train(EXPERIMENT, copy, said.append)
+    assert [text.split(": ")[:2] for text in said[1:]] == [["WARNING", "alarm_drift"], ["WARNING", "alarm_new"]]
+
+
+def test_every_alarm_of_training_is_explained(unbroken):
+    assert set(read_alarms(unbroken)) == set(runs.ALARMS)
