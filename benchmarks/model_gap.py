@@ -21,7 +21,7 @@ from jepa.encoders.base import Encoder
 from jepa.encoders.linear import LinearEncoder
 from jepa.encoders.residual_mlp import ResidualMLPEncoder
 from jepa.encoders.token_slots import TokenSlotsEncoder
-from jepa.evaluation import load_problems, solve
+from jepa.evaluation import exact_plan_function, load_problems, solve
 from jepa.latents import worst_slot_difference
 from jepa.objectives.prediction import RolloutPrediction
 from jepa.objectives.sigreg import SIGReg
@@ -31,9 +31,8 @@ from jepa.predictors.operator import OperatorPredictor
 from jepa.predictors.reidentification import NearestCode, NoReidentification, ReencodedReadout, Reidentification
 from jepa.predictors.slot_attention import AttentionPredictor
 from jepa.predictors.slot_mixer import SlotMixerPredictor
-from jepa.report import planner_records
 from jepa.run_log import provenance, write_json_atomic
-from jepa.runs import load_run, train
+from jepa.runs import load_run, read_config, train
 from jepa.training import data_mesh
 from jepa.world_model import WorldModelModule
 
@@ -102,20 +101,20 @@ def main(
             train(dataclasses.replace(variant, seed=seed), folder, say=print)
             rows.append({"variant": name, "seed": seed} | _grade(folder, num_problems))
             print(rows[-1], flush=True)
-    write_json_atomic(
-        output, {"command": "python -m benchmarks.model_gap", "provenance": provenance(), "rows": rows}
-    )
+    write_json_atomic(output, {"command": "python -m benchmarks.model_gap", "provenance": provenance(), "rows": rows})
     output.with_suffix(".md").write_text(_markdown(rows), encoding="utf-8")
 
 
 def _grade(folder: Path, num_problems: int) -> dict[str, Any]:
-    run = load_run(folder)
+    run = load_run(folder, read_config(folder))
     experiment, env, agent = run.experiment, run.experiment.env, run.experiment.agent
     evaluation = dataclasses.replace(experiment.evaluation, num_problems=num_problems)
+    evaluation = evaluation.batched(agent.planner.nodes_per_ply(env.num_actions))
     problems, mesh = load_problems(env, evaluation), data_mesh()
     records = solve(env, agent.plan_function(env, run.params), problems, evaluation, mesh)
-    ceiling = planner_records(run, problems, evaluation, mesh)
-    world_model, _ = agent.modules(env, run.params)
+    world_model, cost = agent.modules(env, run.params)
+    exactly = exact_plan_function(env, world_model, cost, agent.planner)
+    ceiling = solve(env, exactly, problems, evaluation, mesh)
     return {
         "wrong_steps": _wrong_steps(env, agent, world_model, seed=1),
         "solved_fraction": float(records.solved.mean()),
@@ -139,9 +138,7 @@ def _wrong_steps(env: Any, agent: LatentPlanner, world_model: WorldModelModule, 
             states, jnp.arange(env.num_actions)
         )
         predicted = world_model.predict_all(world_model.encode(states))
-        difference = worst_slot_difference(
-            predicted, world_model.encode(successors), world_model.encoder.num_slots
-        )
+        difference = worst_slot_difference(predicted, world_model.encode(successors), world_model.encoder.num_slots)
         legal = jax.vmap(env.legal_actions)(states)
         return ((difference >= agent.planner.same_state_tolerance) & legal).sum(), legal.sum()
 

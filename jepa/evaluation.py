@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from jepa.agents.base import PlanFunction
 from jepa.costs.base import CostModule
 from jepa.envs.base import Env
-from jepa.planners.base import PlanningModel
-from jepa.types import Problem
+from jepa.planners.base import Planner, PlanningModel
+from jepa.types import Plan, Problem
 from jepa.world_model import WorldModelModule
 
 NODES_PER_BATCH_CPU = 6_144
@@ -196,3 +196,13 @@ def exact_model(env: Env, world_model: WorldModelModule, cost: CostModule) -> tu
         num_slots=env.num_tokens,
     )
     return model, encode
+
+
+def exact_plan_function(env: Env, world_model: WorldModelModule, cost: CostModule, planner: Planner) -> PlanFunction:
+    """Returns how a planner solves problems with the learned cost on the exact dynamics."""
+    model, encode = exact_model(env, world_model, cost)
+
+    def plan(problems: Problem, key: Key[Array, ""]) -> Plan:
+        return planner.plan(model, encode(problems.start), encode(problems.goal.tokens), key)
+
+    return plan

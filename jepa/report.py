@@ -11,19 +11,18 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Key
 
 from jepa.agents.base import PlanFunction
 from jepa.config import to_json
 from jepa.diagnostics import world_model_figures
-from jepa.evaluation import PlanRecords, exact_model, load_problems, solve
+from jepa.evaluation import PlanRecords, exact_plan_function, load_problems, solve
 from jepa.metrics import wilson_interval
 from jepa.planners.base import Planner
 from jepa.planners.random_shooting import RandomShooting
 from jepa.run_log import provenance, write_json_atomic
 from jepa.runs import Run
 from jepa.training import data_mesh
-from jepa.types import Plan, Problem
+from jepa.types import Problem
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,16 +58,10 @@ def evaluate_run(run: Run, show: Callable[[str, int, int], None]) -> Report:
 
     records = grade("learned model", agent.planner, agent.plan_function(env, run.params))
     world_model, cost = agent.modules(env, run.params)
-    exact, encode_exactly = exact_model(env, world_model, cost)
-
-    def plan_exactly(batch: Problem, key: Key[Array, ""]) -> Plan:
-        return agent.planner.plan(exact, encode_exactly(batch.start), encode_exactly(batch.goal.tokens), key)
-
+    plan_exactly = exact_plan_function(env, world_model, cost, agent.planner)
     ceiling = grade("exact model", agent.planner, plan_exactly)
     shooting = _floor(agent.planner.horizon, records)
-    floor = grade(
-        "random plans", shooting, dataclasses.replace(agent, planner=shooting).plan_function(env, run.params)
-    )
+    floor = grade("random plans", shooting, dataclasses.replace(agent, planner=shooting).plan_function(env, run.params))
     figures = world_model_figures(env, world_model, cost, problems, jax.random.key(evaluation.problem_seed))
     summary = _summary(run, records, ceiling, floor) | figures
     return Report(
