@@ -52,7 +52,8 @@ def parse_train(arguments: list[str]) -> tuple[Experiment, Path]:
     path = _positional(arguments, "a config file, such as configs/pocket_cube.py")
     default = TrainCommand(experiment=load_config(path))
     about = ast.get_docstring(ast.parse(path.read_bytes())) or ""
-    command = _parse(default, arguments, f"{about}\n\n{_PARTS}")
+    parts = "Flags change numbers; parts, such as the encoder, are changed in the file."
+    command = _parse(default, arguments, f"{about}\n\n{parts}")
     experiment = _debug(command.experiment) if command.debug else command.experiment
     name = f"{path.stem}-debug" if command.debug else path.stem
     return experiment, command.run_dir or Path("runs") / name / f"seed{experiment.seed}"
@@ -74,11 +75,6 @@ def parse_eval(arguments: list[str]) -> tuple[Experiment, Path, Path]:
         agent = dataclasses.replace(trained.agent, planner=graded.agent.planner)
         experiment = dataclasses.replace(experiment, agent=agent, evaluation=graded.evaluation)
     return experiment, run_dir, command.output_dir or run_dir
-
-
-_PARTS = """\
-The flags below change numbers. Which domain, encoder or planner is used stands
-in the config file: to change it, copy the file and import another class."""
 
 
 def _parse(default: Command, arguments: list[str], about: str) -> Command:

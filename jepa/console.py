@@ -110,7 +110,7 @@ def _example(report: Report, env: Env, width: int = 80) -> str:
     length, optimal = records.plan_lengths[index], records.optimal_lengths[index]
     verdict = "solved" if records.solved[index] else "not solved"
     least = f", where {optimal} are the fewest possible" if optimal >= 0 else ""
-    start, goal = (env.render(tokens[index]) for tokens in (problems.start, problems.goal.tokens))
+    start, goal = (env.render(np.asarray(tokens[index])) for tokens in (problems.start, problems.goal.tokens))
     names = [env.action_names[action] for action in records.actions[index, :length]]
     costs = [f"{cost:.1f}" for cost in records.predicted_costs[index, : length + 1]]
     lines = [f"\nProblem {index}: {verdict} by {length} moves{least}", "", *_beside(start, goal)]

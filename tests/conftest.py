@@ -11,6 +11,8 @@ import dataclasses
 
 import jax
 import jaxtyping
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 _register_dataclass = jax.tree_util.register_dataclass
 
@@ -50,3 +52,25 @@ def _register_dataclass_rebuilt_unchecked(nodetype, *args, **kwargs):
 
 jax.tree_util.register_dataclass = _register_dataclass_rebuilt_unchecked
 jaxtyping.install_import_hook("jepa", "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def compiled_programs(tmp_path_factory):
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="module")
+def quick_compilation(compiled_programs):
+    """For modules that train again and again: every program is compiled once, and not optimised."""
+    settings = {
+        "jax_disable_most_optimizations": (True, False),
+        "jax_compilation_cache_dir": (str(compiled_programs), None),
+        "jax_persistent_cache_min_compile_time_secs": (0.0, 1.0),
+    }
+    for name, (inside, _) in settings.items():
+        jax.config.update(name, inside)
+    compilation_cache.reset_cache()  # Whether there is one is decided at the first compilation.
+    yield
+    for name, (_, outside) in settings.items():
+        jax.config.update(name, outside)
+    compilation_cache.reset_cache()

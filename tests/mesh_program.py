@@ -1,9 +1,12 @@
 """Trains and plans on four devices and on one of them; prints what came out as JSON. Run by `test_mesh.py`."""
 
+import itertools
 import json
+from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from jepa.agents.latent_planner import LatentPlanner
 from jepa.behaviours import NonBacktrackingWalks
@@ -20,62 +23,60 @@ from jepa.planners.beam_search import BeamSearch
 from jepa.predictors.reidentification import NearestCode
 from jepa.predictors.slot_mixer import SlotMixerPredictor
 from jepa.training import Schedule, data_mesh, sample_windows, shard_batch
+from jepa.types import Trajectories
 from jepa.world_model import WorldModel
 
-ENV = SlidingTiles(rows=2, columns=2)
+ENV = SlidingTiles(rows=2, columns=3)
+NUM_COMPARED = 5
+"""Calls of a stage whose losses are compared; rounding differences grow with every update."""
 WORLD_MODEL = WorldModel(
     encoder=TokenSlotsEncoder(slot_width=8),
-    predictor=SlotMixerPredictor(width=16),
-    prediction=RolloutPrediction(weight=10.0, horizon=1),
+    predictor=SlotMixerPredictor(width=64),
+    prediction=RolloutPrediction(weight=10.0, horizon=1, input_noise=0.3),
     regularizer=SIGReg(weight=0.01, num_directions=8),
     reidentification=NearestCode(),
 )
 
 
-def agent(num_updates: int, updates_per_call: int, batch_size: int = 64, num_walks: int = 8) -> LatentPlanner:
-    schedule = Schedule(
-        num_updates=num_updates, batch_size=batch_size, learning_rate=1e-2, updates_per_call=updates_per_call
-    )
+def agent(batch_size: int = 64, num_walks: int = 8) -> LatentPlanner:
+    schedule = Schedule(num_updates=900, batch_size=batch_size, learning_rate=5e-3, updates_per_call=5)
     return LatentPlanner(
         world_model=WORLD_MODEL,
         world_model_training=schedule,
         cost=CostLearning(
-            head=EuclideanCost(hidden_width=16, embedding_width=4),
-            imagination=Imagination(num_walks=num_walks, walk_length=6),
+            head=EuclideanCost(hidden_width=32, embedding_width=8),
+            imagination=Imagination(num_walks=num_walks, walk_length=12, recorded_start_fraction=0.5),
             states_per_walk=4,
         ),
         cost_training=schedule,
-        planner=BeamSearch(width=8, horizon=8),
+        planner=BeamSearch(width=8, horizon=21),
     )
 
 
-def losses(mesh: jax.sharding.Mesh, walks) -> tuple[dict[str, list[dict[str, float]]], dict]:
-    """Losses of every update of both stages, by stage, and the parameters at the end."""
-    figures, params = {}, {}
-    for stage in agent(num_updates=6, updates_per_call=1).stages(ENV, walks, jax.random.key(0), mesh):
-        figures[stage.name] = []
-        for state, update in stage.run(stage.init(), params):
-            figures[stage.name].append(update)
-        params[stage.name] = jax.tree.map(np.asarray, state.params)
+def train(walks: Trajectories, meshes: list[Mesh]) -> tuple[list[dict[str, list[dict[str, float]]]], dict[str, Any]]:
+    """Returns for each mesh the losses of the first calls by stage, and the parameters of the last mesh's training."""
+    figures, params = [{} for _ in meshes], {}
+    for stages in zip(*(agent().stages(ENV, walks, jax.random.key(0), mesh) for mesh in meshes), strict=True):
+        name, init = stages[0].name, jax.tree.map(np.asarray, stages[0].init())
+        for stage, of_mesh in zip(stages, figures, strict=True):
+            calls = stage.run(init, params)
+            of_mesh[name] = [losses for _, losses in itertools.islice(calls, NUM_COMPARED)]
+        *_, (state, _) = calls
+        params[name] = jax.tree.map(np.asarray, state.params)
     return figures, params
 
 
-def window(mesh: jax.sharding.Mesh, walks) -> dict:
+def window(mesh: Mesh, walks: Trajectories) -> dict[str, Any]:
     """The batch of an update, and over how many devices it is spread."""
     sample = jax.jit(lambda walks, key: shard_batch(sample_windows(walks, 64, 2, key), mesh))
     batch = sample(walks, jax.random.key(0))
     return {"states": batch.states.tolist(), "num_shards": len(batch.states.sharding.device_set)}
 
 
-def plans(mesh: jax.sharding.Mesh, params: dict) -> dict:
+def plans(mesh: Mesh, params: dict[str, Any]) -> dict[str, list]:
     evaluation = Evaluation(num_problems=22, problems_per_batch=8)
-    records = solve(
-        ENV,
-        agent(num_updates=6, updates_per_call=1).plan_function(ENV, params),
-        load_problems(ENV, evaluation),
-        evaluation,
-        mesh,
-    )
+    problems = load_problems(ENV, evaluation)
+    records = solve(ENV, agent().plan_function(ENV, params), problems, evaluation, mesh)
     return {
         "solved": records.solved.tolist(),
         "plan_lengths": records.plan_lengths.tolist(),
@@ -84,22 +85,21 @@ def plans(mesh: jax.sharding.Mesh, params: dict) -> dict:
     }
 
 
-def refusal(mesh: jax.sharding.Mesh, walks, **sizes: int) -> str | None:
+def refusal(mesh: Mesh, walks: Trajectories, **sizes: int) -> str | None:
     try:
-        agent(num_updates=6, updates_per_call=1, **sizes).stages(ENV, walks, jax.random.key(0), mesh)
+        agent(**sizes).stages(ENV, walks, jax.random.key(0), mesh)
     except ValueError as error:
         return str(error)
     return None
 
 
 def main() -> None:
-    walks = collect_walks(ENV, NonBacktrackingWalks(walk_length=8), 8 * 32, seed=0)
+    walks = collect_walks(ENV, NonBacktrackingWalks(walk_length=24), 24 * 100, seed=0)
     four, one = data_mesh(), data_mesh(jax.devices()[:1])
-    four_losses, _ = losses(four, walks)
-    one_losses, params = losses(one, walks)
+    losses, params = train(walks, [four, one])
     report = {
         "num_devices": four.size,
-        "losses": [four_losses, one_losses],
+        "losses": losses,
         "windows": [window(mesh, walks) for mesh in (four, one)],
         "plans": [plans(mesh, params) for mesh in (four, one)],
         "refusals": {

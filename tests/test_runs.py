@@ -68,14 +68,7 @@ def assert_same_result(folder: Path, other: Path) -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def workplace(tmp_path_factory):
+def workplace(tmp_path_factory, quick_compilation):
     """A working directory of these tests' own, with the recorded moves in it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("workplace"))

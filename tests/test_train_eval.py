@@ -1,0 +1,213 @@
+"""The two commands and data/collect.py from end to end, as a user runs them, on every shipped config."""
+
+import hashlib
+import json
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import eval as eval_program
+import train as train_program
+from jepa.config import load_config
+from tests.test_config import CONFIGS
+
+ROOT = Path(__file__).parents[1]
+REQUIRED = {
+    "solved_fraction", "mean_plan_length", "mean_optimal_length", "mean_nodes_generated", "seconds_per_problem",
+    "num_problems", "random_solved_fraction", "exact_model_solved_fraction", "false_claim_fraction",
+    "rollout_accuracy_1", "rollout_accuracy_4", "rollout_accuracy_14", "cost_spearman", "sibling_ranking_accuracy",
+    "effective_rank", "alarm_collapse", "alarm_drift", "num_transitions", "num_gradient_samples", "num_parameters",
+    "training_seconds", "seed", "config", "provenance",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def workplace(tmp_path_factory, quick_compilation):
+    """A working directory that is not the repository."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("workplace")
+        patch.chdir(folder)
+        yield folder
+
+
+def call(main, *words: object) -> None:
+    """Runs a program in this process with a command line."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["program.py", *map(str, words)])
+        main()
+
+
+def run_process(program: str, *words: object) -> subprocess.CompletedProcess:
+    environment = {name: value for name, value in os.environ.items() if name != "JEPA_TRACEBACK"}
+    command = [sys.executable, str(ROOT / program), *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module", params=CONFIGS, ids=lambda path: path.stem)
+def evaluated(request):
+    """A debug run of a config, trained and graded by the two commands."""
+    folder = Path("runs") / f"{request.param.stem}-debug" / "seed0"
+    if not folder.exists():
+        call(train_program.main, request.param, "--debug")
+        call(eval_program.main, folder, "--debug")
+    return load_config(request.param).env, folder
+
+
+@pytest.fixture(scope="module")
+def one_run(request):
+    """The run of the first config."""
+    folder = Path("runs") / f"{CONFIGS[0].stem}-debug" / "seed0"
+    if not folder.exists():
+        call(train_program.main, CONFIGS[0], "--debug")
+        call(eval_program.main, folder, "--debug")
+    return load_config(CONFIGS[0]).env, folder
+
+
+def read_results(folder: Path) -> tuple[dict, list[dict]]:
+    records = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    return json.loads((folder / "summary.json").read_text()), records
+
+
+def test_summary_has_all_that_was_promised(evaluated):
+    _, folder = evaluated
+    summary, _ = read_results(folder)
+    assert REQUIRED <= summary.keys()
+    assert summary["num_problems"] == 4
+    for name in (name for name in summary if name.endswith("_fraction") and summary[name] is not None):
+        assert 0 <= summary[name] <= 1
+
+
+def test_records_are_what_an_exact_replay_says(evaluated):
+    """Every plan is replayed move by move; the summary's counts follow from the records."""
+    env, folder = evaluated
+    summary, records = read_results(folder)
+    for record in records:
+        state, legal = jnp.array(record["start"], jnp.int32), True
+        assert env.invalid_reason(np.array(record["start"])) is None
+        for action in record["actions"]:
+            legal &= bool(env.legal_actions(state)[action])
+            state = env.step(state, jnp.int32(action))
+        assert record["solved"] == (legal and state.tolist() == record["goal"])
+        assert len(record["predicted_costs"]) == len(record["actions"]) + 1
+    assert summary["num_problems"] == len(records)
+    assert summary["solved_fraction"] == pytest.approx(np.mean([record["solved"] for record in records]))
+    assert summary["mean_nodes_generated"] == np.mean([record["num_nodes_generated"] for record in records])
+
+
+def test_same_command_again_says_complete(evaluated, capsys):
+    _, folder = evaluated
+    before = digests(folder)
+    config = ROOT / "configs" / f"{folder.parts[1].removesuffix('-debug')}.py"
+    call(train_program.main, config, "--debug")
+    out, err = capsys.readouterr()
+    assert "The run is complete" in err
+    assert f"python eval.py {folder}" in out
+    assert {**digests(folder), ".lock": ""} == {**before, ".lock": ""}
+
+
+def test_moved_run_is_graded_elsewhere_without_being_touched(one_run, tmp_path, monkeypatch, capsys):
+    env, folder = one_run
+    shutil.copytree(folder, tmp_path / "copy")
+    before = digests(tmp_path / "copy")
+    np.savez(tmp_path / "problems.npz", start=np.tile(_solved(env), (3, 1)))
+    monkeypatch.chdir(tmp_path)
+    words = ["--problems", "problems.npz", "--planner.width", 2, "--num-problems", 20, "--output-dir", "out/put"]
+    call(eval_program.main, "copy", *words)
+    out, err = capsys.readouterr()
+    assert "3 problems of problems.npz" in out
+    assert "\r" not in out + err and "\x1b" not in out + err
+    assert err.splitlines()[0] == "learned model: 3 of 3 problems"
+    assert digests(tmp_path / "copy") == before
+    summary, records = read_results(Path("out/put"))
+    assert summary["config"]["agent"]["planner"]["width"] == 2
+    assert (summary["num_problems"], summary["solved_fraction"], summary["mean_plan_length"]) == (3, 1.0, 0.0)
+    assert [record["actions"] for record in records] == [[], [], []]
+
+
+def _solved(env) -> np.ndarray:
+    import jax
+
+    return np.asarray(env.initial_state(jax.random.key(0)))
+
+
+def test_evaluation_refuses_to_change_what_was_trained(one_run, capsys):
+    _, folder = one_run
+    before = digests(folder)
+    for words in (["--seed", 1], ["--num-transitions", 28], ["--cost-training.learning-rate", 1]):
+        with pytest.raises(SystemExit) as caught:
+            call(eval_program.main, folder, *words)
+        assert caught.value.code == 1
+        out, err = capsys.readouterr()
+        assert "only planner and test problems can be changed" in err and f"{words[0]}: " in err and out == ""
+    assert digests(folder) == before
+
+
+def test_output_that_cannot_be_written_is_refused_before_planning(one_run, tmp_path, capsys, monkeypatch):
+    _, folder = one_run
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(eval_program, "evaluate_run", None)
+    with pytest.raises(SystemExit) as caught:
+        call(eval_program.main, folder, "--output-dir", tmp_path / "file")
+    assert caught.value.code == 1 and "choose --output-dir" in capsys.readouterr().err
+
+
+def test_collected_moves_are_those_that_training_records(one_run, tmp_path, monkeypatch, capsys):
+    _, folder = one_run
+    (usual,) = Path("data/recorded").glob(f"{one_run[0].name}-*")
+    expected, name = digests(usual), usual.name
+    monkeypatch.chdir(tmp_path)
+    collect = runpy.run_path(str(ROOT / "data" / "collect.py"))["main"]
+    call(collect, CONFIGS[0], "--debug")
+    assert f"recorded moves of {one_run[0].name} are in data/recorded/{name}" in capsys.readouterr().out
+    assert digests(tmp_path / "data" / "recorded" / name) == expected
+    call(collect, CONFIGS[0], "--debug")
+    assert digests(tmp_path / "data" / "recorded" / name) == expected
+    (tmp_path / "data" / "recorded" / name / "walks-00000.npz").write_bytes(b"damaged")
+    with pytest.raises(SystemExit) as caught:
+        call(collect, CONFIGS[0], "--debug")
+    assert caught.value.code == 1 and "walks-00000.npz: expected num_bytes" in capsys.readouterr().err
+
+
+def test_own_puzzle_by_a_config_of_three_lines(tmp_path, monkeypatch):
+    (tmp_path / "sliding_tiles.py").write_bytes((ROOT / "configs" / "sliding_tiles.py").read_bytes())
+    lines = (
+        "import dataclasses",
+        "from sliding_tiles import config",
+        "config = dataclasses.replace(config, env=dataclasses.replace(config.env, rows=2))",
+    )
+    (tmp_path / "small_tiles.py").write_text("\n".join(lines))
+    monkeypatch.chdir(tmp_path)
+    call(train_program.main, "small_tiles.py", "--debug")
+    call(eval_program.main, "runs/small_tiles-debug/seed0", "--debug")
+    summary, records = read_results(Path("runs/small_tiles-debug/seed0"))
+    assert summary["config"]["env"] == {"class": "jepa.envs.sliding_tiles.SlidingTiles", "rows": 2, "columns": 3}
+    assert len(records[0]["start"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("config = Experiment(sed=1)", "bad.py, line 2: TypeError: Experiment.__init__() got an unexpected keyword"),
+        ("config = Experiment(seed='one')", "bad.py: seed of Experiment must be of type int; got 'one'"),
+    ],
+)
+def test_wrong_config_in_a_process_of_its_own(tmp_path, monkeypatch, source, message):
+    """Outside of the tests' type checks, which would catch these values first."""
+    monkeypatch.chdir(tmp_path)
+    Path("bad.py").write_text(f"from jepa.config import Experiment\n{source}\n")
+    ended = run_process("train.py", "bad.py")
+    assert ended.returncode == 1
+    assert message in ended.stderr and "Traceback" not in ended.stderr and ended.stdout == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.py"]
