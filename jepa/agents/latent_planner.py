@@ -12,7 +12,7 @@ from jaxtyping import Array, Key
 from jepa.agents.base import Agent, PlanFunction
 from jepa.costs.base import CostModule
 from jepa.costs.learning import CostLearning, CostStage
-from jepa.envs.base import Env
+from jepa.envs.base import Env, GoalKind
 from jepa.planners.base import Planner, PlanningModel
 from jepa.planners.beam_search import BeamSearch
 from jepa.training import Schedule, Stage, WorldModelStage
@@ -45,7 +45,16 @@ class LatentPlanner(Agent):
         return [world_model, cost]
 
     def plan_function(self, env: Env, params: Mapping[str, Any]) -> PlanFunction:
-        """See base class; only start and goal pass from the environment to the planner, as latents."""
+        """See base class; only start and goal pass from the environment to the planner, as latents.
+
+        Raises:
+          ValueError: goals of the domain are not states, so that encoding them is not enough.
+        """
+        if env.goal_kind is not GoalKind.STATE:
+            raise ValueError(
+                f"the latent planner encodes a goal that is one full state; a goal of {env.name} is "
+                f"{env.goal_kind.value} and needs a goal encoder, which does not exist yet"
+            )
         world_model, cost = self.modules(env, params)
         model = PlanningModel(
             predict_all=world_model.predict_all,
