@@ -96,12 +96,17 @@ def load_problems(env: Env, config: Evaluation) -> Problem:
         # A key of their own, so that test problems never coincide with the seed of a training run.
         key = jax.random.fold_in(jax.random.key(config.problem_seed), 0x7E57)
         keys = jax.random.split(key, config.num_problems)
-        return jax.tree.map(np.asarray, jax.jit(jax.vmap(env.sample_problem))(keys))
+        return jax.tree.map(np.asarray, _sample_problems(env, keys))
     arrays = _read_arrays(config.problems, config.num_problems)
     try:
         return jax.tree.map(np.asarray, env.problems_from_arrays(arrays))
     except ValueError as error:
         raise ValueError(f"{config.problems}: {error}") from error
+
+
+@functools.partial(jax.jit, static_argnames="env")
+def _sample_problems(env: Env, keys: Key[Array, " B"]) -> Problem:
+    return jax.vmap(env.sample_problem)(keys)
 
 
 def _read_arrays(path: Path, count: int) -> dict[str, np.ndarray]:

@@ -39,7 +39,7 @@ WORLD_MODEL = WorldModel(
 
 
 def agent(batch_size: int = 64, num_walks: int = 8) -> LatentPlanner:
-    schedule = Schedule(num_updates=900, batch_size=batch_size, learning_rate=5e-3, updates_per_call=5)
+    schedule = Schedule(num_updates=600, batch_size=batch_size, learning_rate=5e-3, updates_per_call=5)
     return LatentPlanner(
         world_model=WORLD_MODEL,
         world_model_training=schedule,

@@ -119,7 +119,9 @@ def test_configs_import_those_beside_them_and_leave_nothing_behind(tmp_path):
         (tmp_path / folder).mkdir()
         parts = f"from jepa.config import Experiment\nconfig = Experiment(seed={seed})\n"
         (tmp_path / folder / "a_base.py").write_text(parts)
-        variant = "import dataclasses\nfrom a_base import config\nconfig = dataclasses.replace(config, num_transitions=28)"
+        variant = (
+            "import dataclasses\nfrom a_base import config\nconfig = dataclasses.replace(config, num_transitions=28)"
+        )
         (tmp_path / folder / "a_variant.py").write_text(variant)
         assert load_config(tmp_path / folder / "a_variant.py") == Experiment(seed=seed, num_transitions=28)
     assert (list(sys.path), set(sys.modules)) == before
@@ -182,7 +184,9 @@ def test_json_of_other_classes_is_refused_and_imports_nothing(name):
     before = set(sys.modules)
     with pytest.raises(ValueError):
         from_json(with_class(name))
-    assert {module.split(".")[0] for module in set(sys.modules) - before}.isdisjoint({"antigravity", "tests", "subprocess"})
+    assert {module.split(".")[0] for module in set(sys.modules) - before}.isdisjoint(
+        {"antigravity", "tests", "subprocess"}
+    )
 
 
 def test_json_with_other_fields_is_refused():

@@ -12,6 +12,7 @@ from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.evaluation import Evaluation, load_problems
 from tests.exact_world import breadth_first, exact_world_model
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 ENV = SlidingTiles(rows=2, columns=3)
 
 

@@ -9,13 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import eval as eval_program
 import train as train_program
-from jepa.config import load_config
+from jepa.cli import parse_train
+from jepa.config import differences, load_config
 from tests.test_config import CONFIGS
 
 ROOT = Path(__file__).parents[1]
@@ -121,7 +123,7 @@ def test_moved_run_is_graded_elsewhere_without_being_touched(one_run, tmp_path, 
     env, folder = one_run
     shutil.copytree(folder, tmp_path / "copy")
     before = digests(tmp_path / "copy")
-    np.savez(tmp_path / "problems.npz", start=np.tile(_solved(env), (3, 1)))
+    np.savez(tmp_path / "problems.npz", start=np.tile(env.initial_state(jax.random.key(0)), (3, 1)))
     monkeypatch.chdir(tmp_path)
     words = ["--problems", "problems.npz", "--planner.width", 2, "--num-problems", 20, "--output-dir", "out/put"]
     call(eval_program.main, "copy", *words)
@@ -134,12 +136,6 @@ def test_moved_run_is_graded_elsewhere_without_being_touched(one_run, tmp_path, 
     assert summary["config"]["agent"]["planner"]["width"] == 2
     assert (summary["num_problems"], summary["solved_fraction"], summary["mean_plan_length"]) == (3, 1.0, 0.0)
     assert [record["actions"] for record in records] == [[], [], []]
-
-
-def _solved(env) -> np.ndarray:
-    import jax
-
-    return np.asarray(env.initial_state(jax.random.key(0)))
 
 
 def test_evaluation_refuses_to_change_what_was_trained(one_run, capsys):
@@ -180,20 +176,19 @@ def test_collected_moves_are_those_that_training_records(one_run, tmp_path, monk
     assert caught.value.code == 1 and "walks-00000.npz: expected num_bytes" in capsys.readouterr().err
 
 
-def test_own_puzzle_by_a_config_of_three_lines(tmp_path, monkeypatch):
-    (tmp_path / "sliding_tiles.py").write_bytes((ROOT / "configs" / "sliding_tiles.py").read_bytes())
+def test_own_puzzle_is_a_config_of_three_lines(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "configs", "configs")
     lines = (
         "import dataclasses",
         "from sliding_tiles import config",
         "config = dataclasses.replace(config, env=dataclasses.replace(config.env, rows=2))",
     )
-    (tmp_path / "small_tiles.py").write_text("\n".join(lines))
-    monkeypatch.chdir(tmp_path)
-    call(train_program.main, "small_tiles.py", "--debug")
-    call(eval_program.main, "runs/small_tiles-debug/seed0", "--debug")
-    summary, records = read_results(Path("runs/small_tiles-debug/seed0"))
-    assert summary["config"]["env"] == {"class": "jepa.envs.sliding_tiles.SlidingTiles", "rows": 2, "columns": 3}
-    assert len(records[0]["start"]) == 6
+    Path("configs/small_tiles.py").write_text("\n".join(lines))
+    experiment, folder = parse_train(["configs/small_tiles.py"])
+    shipped = load_config(ROOT / "configs" / "sliding_tiles.py")
+    assert differences(shipped, experiment) == {"env.rows": "3 -> 2"}
+    assert folder == Path("runs/small_tiles/seed0")
 
 
 @pytest.mark.parametrize(

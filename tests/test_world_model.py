@@ -76,9 +76,9 @@ def test_predicting_all_actions_is_predicting_each(config, batch):
     latents = world_model.encode(batch.states[:, 0])
     successors = world_model.predict_all(latents)
     assert successors.shape == (32, ENV.num_actions, latents.shape[-1])
-    for action in range(ENV.num_actions):
-        predicted = world_model.predict(latents, jnp.full(32, action))
-        np.testing.assert_allclose(predicted, successors[:, action], atol=1e-5)
+    actions = jnp.tile(jnp.arange(ENV.num_actions), 32)
+    predicted = world_model.predict(jnp.repeat(latents, ENV.num_actions, axis=0), actions)
+    np.testing.assert_allclose(predicted.reshape(successors.shape), successors, atol=1e-5)
 
 
 def test_re_identified_predictions_are_latents_of_states():

@@ -227,16 +227,16 @@ def test_a_cost_learns_the_exact_distances_of_an_exact_world(walks, distances):
         states_per_walk=8,
         bellman_start=0.2,
     )
-    schedule = Schedule(num_updates=2000, batch_size=256, updates_per_call=20, learning_rate=3e-3)
+    schedule = Schedule(num_updates=1000, batch_size=256, updates_per_call=20, learning_rate=3e-3)
     world_model = world_model_stage(walks)
     stage = CostStage(config, schedule, world_model, walks, jax.random.key(0), data_mesh(jax.devices()[:1]))
     params = {"world_model": world_model.init().params}
-    for state, losses in stage.run(stage.init(), params):
-        assert losses["alarm_drift"] == 0
+    calls = list(stage.run(stage.init(), params))
+    assert all(losses["alarm_drift"] == 0 for _, losses in calls)
     encode = world_model.module(params["world_model"]).encode
     latents = encode(jnp.asarray(list(distances), jnp.int32))
-    predicted = np.asarray(stage.module(state.params)(latents, latents[:1]))
+    predicted = np.asarray(stage.module(calls[-1][0].params)(latents, latents[:1]))
     exact = np.array(list(distances.values()))
     assert len(exact) == 360 and exact[0] == 0
-    assert spearman(predicted, exact) > 0.95
-    assert predicted[0] < 0.1 and np.abs(predicted - exact).mean() < 1.5
+    assert spearman(predicted, exact) > 0.98
+    assert predicted[0] < 0.1 and np.abs(predicted - exact).mean() < 1
