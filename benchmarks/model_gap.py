@@ -1,7 +1,7 @@
 """What closes the model gap of the 8-puzzle: latents and remedies side by side: `python -m benchmarks.model_gap`.
 
 A planner of thousands of nodes looks for the errors of its world model. Each row changes one thing; everything else
-(data, cost learning but its length, planner, problems) is as in configs/sliding_tiles.py. Writes JSON and a Markdown table.
+(data, cost learning but its length, planner, problems) is as in configs/sliding_tiles.py. Writes JSON and Markdown.
 """
 
 import dataclasses

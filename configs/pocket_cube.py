@@ -14,6 +14,7 @@ from jepa.objectives.prediction import RolloutPrediction
 from jepa.objectives.sigreg import SIGReg
 from jepa.planners.beam_search import BeamSearch
 from jepa.predictors.operator import OperatorPredictor
+from jepa.predictors.reidentification import NoReidentification
 from jepa.training import Schedule
 from jepa.world_model import WorldModel
 
@@ -25,8 +26,9 @@ config = Experiment(
         world_model=WorldModel(
             encoder=LinearEncoder(latent_width=128),
             predictor=OperatorPredictor(),
-            prediction=RolloutPrediction(horizon=2, input_noise=0.1),
+            prediction=RolloutPrediction(weight=1.0, horizon=2, input_noise=0.1),
             regularizer=SIGReg(weight=0.1),
+            reidentification=NoReidentification(),
         ),
         world_model_training=Schedule(num_updates=1500, batch_size=512, learning_rate=3e-3),
         cost=CostLearning(imagination=Imagination(num_walks=512, walk_length=26), states_per_walk=16),

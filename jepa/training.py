@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from jepa.envs.base import Env
 from jepa.latents import effective_rank
-from jepa.types import Trajectories, pytree
+from jepa.types import Trajectories, pytree, require_positive
 from jepa.world_model import WorldModel
 
 COLLAPSED_RANK_FRACTION = 0.05
@@ -48,7 +48,8 @@ class Schedule:
     """Updates in one compiled call, between two looks at losses and the clock."""
 
     def __post_init__(self):
-        """Refuses sizes with which the last call would be a shorter one."""
+        """Refuses sizes that cannot be, or with which the last call would be a shorter one."""
+        require_positive(self, "num_updates", "batch_size", "learning_rate", "clip_norm", "updates_per_call")
         if self.num_updates % self.updates_per_call:
             raise ValueError(
                 f"num_updates must be a multiple of updates_per_call; got {self.num_updates} and "

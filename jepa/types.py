@@ -10,7 +10,7 @@ Shape letters, used in every annotation and docstring of the project:
 """
 
 import dataclasses
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -29,6 +29,13 @@ def pytree(cls: type[T]) -> type[T]:
     return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, kw_only=True)(cls))
 
 
+def require_positive(config: Any, *names: str) -> None:
+    """Raises ValueError naming the first of a config's fields that is not above zero."""
+    for name in names:
+        if not getattr(config, name) > 0:
+            raise ValueError(f"{type(config).__name__}.{name} must be above 0; got {getattr(config, name)}")
+
+
 @pytree
 class Goal:
     """What is to be reached; one layout for the three kinds of goal (see `envs.base.GoalKind`).
@@ -38,9 +45,9 @@ class Goal:
     `is_solved` is the only authority on whether a state satisfies it.
     """
 
-    tokens: Int[Array, "*B N"]
+    tokens: Int[Array | np.ndarray, "*B N"]
     """Required values; meaningless where the mask is False."""
-    mask: Bool[Array, "*B N"]
+    mask: Bool[Array | np.ndarray, "*B N"]
     """Which tokens the goal fixes."""
 
 
@@ -48,7 +55,7 @@ class Goal:
 class Problem:
     """A start and a goal; a batch of problems has a leading batch axis on every leaf."""
 
-    start: Int[Array, "*B N"]
+    start: Int[Array | np.ndarray, "*B N"]
     """The state to start from."""
     goal: Goal
     """What is to be reached."""

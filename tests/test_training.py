@@ -117,6 +117,12 @@ def test_another_seed_gives_other_parameters(walks):
     assert not any(np.array_equal(a, b) for a, b in zip(one, other, strict=True) if np.ptp(a) > 0)
 
 
+def test_every_update_has_its_own_batch(finished):
+    """The same parameters learn otherwise from the batches of later updates."""
+    later = dataclasses.replace(jax.tree.map(jnp.asarray, finished.init), num_updates=jnp.int32(100))
+    assert run(finished.stage, later, finished.params).losses[0]["loss"] != finished.losses[0]["loss"]
+
+
 def test_a_stage_is_compiled_once(finished):
     assert finished.stage.compile()._cache_size() == 1
 

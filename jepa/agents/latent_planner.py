@@ -26,11 +26,11 @@ class LatentPlanner(Agent):
 
     world_model: WorldModel = WorldModel()
     """Stage one: encoder, predictor and their objectives."""
-    world_model_training: Schedule = Schedule(num_updates=1500, learning_rate=3e-3)
+    world_model_training: Schedule = Schedule(num_updates=800, learning_rate=2e-3)
     """How long and how fast stage one learns."""
     cost: CostLearning = CostLearning()
     """Stage two: the cost to go, learned on imagined walks."""
-    cost_training: Schedule = Schedule(num_updates=2000, batch_size=1024)
+    cost_training: Schedule = Schedule(num_updates=4000, learning_rate=2e-3)
     """How long and how fast stage two learns; its batch counts states."""
     planner: Planner = BeamSearch()
     """The search over predicted latents."""

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jepa.latents import worst_slot_difference
-from jepa.types import Trajectories, pytree
+from jepa.types import Trajectories, pytree, require_positive
 from jepa.world_model import WorldModelModule
 
 
@@ -17,12 +17,16 @@ class Imagination:
 
     num_walks: int = 256
     """Walks imagined at a time; they are used for all updates of one compiled call."""
-    walk_length: int = 14
+    walk_length: int = 30
     """Moves of each walk."""
     recorded_start_fraction: float = 0.0
     """Share of walks that begin at any recorded state; the others begin where a recorded walk begins."""
     same_state_tolerance: float = 0.3
     """Largest mean squared difference in any slot at which two latents count as one state."""
+
+    def __post_init__(self):
+        """Refuses sizes that cannot be."""
+        require_positive(self, "num_walks", "walk_length", "same_state_tolerance")
 
 
 @pytree

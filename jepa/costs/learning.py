@@ -22,7 +22,7 @@ from jepa.costs.euclidean import EuclideanCost
 from jepa.costs.imagination import Imagination, ImaginedWalks, imagine_walks
 from jepa.costs.sibling_ranking import SiblingRanking
 from jepa.training import Schedule, Stage, TrainState, WorldModelStage, check_divisible, shard_batch
-from jepa.types import Trajectories, pytree
+from jepa.types import Trajectories, pytree, require_positive
 
 DRIFT_TOLERANCE = 0.2
 """Imagined walks may be fitted this much better than recorded ones before the alarm of leaking time rises."""
@@ -37,7 +37,7 @@ class CostLearning:
     """The cost module that is trained."""
     imagination: Imagination = Imagination()
     """The walks it is trained on."""
-    states_per_walk: int = 14
+    states_per_walk: int = 16
     """States taken from each imagined walk for one update, evenly spread; all pairs among them are used."""
     goal_weight: float = 0.5
     """Weight of the pairs (state, first state of the recorded walk) against pairs within an imagined walk."""
@@ -45,6 +45,15 @@ class CostLearning:
     """Share of the updates after which targets are lowered by Bellman's bound; 1 never does it."""
     ranking: SiblingRanking = SiblingRanking()
     """Loss on the order of the successors of one state."""
+
+    def __post_init__(self):
+        """Refuses more states than a walk has."""
+        require_positive(self, "states_per_walk")
+        if self.states_per_walk > self.imagination.walk_length + 1:
+            raise ValueError(
+                f"states_per_walk must be at most walk_length + 1 = {self.imagination.walk_length + 1}; "
+                f"got {self.states_per_walk}"
+            )
 
 
 @pytree

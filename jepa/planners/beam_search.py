@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt
 
 from jepa.latents import fingerprints, worst_slot_difference
 from jepa.planners.base import Planner, PlanningModel
-from jepa.types import Plan, pytree
+from jepa.types import Plan, pytree, require_positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,10 @@ class BeamSearch(Planner):
     """Largest mean squared difference in any slot at which two latents count as one state."""
     fingerprint_bits: int = 32
     """Bits by which latents are recognised as seen before; fewer tolerate more drift."""
+
+    def __post_init__(self):
+        """Refuses sizes that cannot be."""
+        require_positive(self, "width", "horizon", "same_state_tolerance")
 
     def plan(
         self, model: PlanningModel, start: Float[Array, "B D"], goal: Float[Array, "B D"], key: Key[Array, ""]

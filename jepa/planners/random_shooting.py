@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Key
 
 from jepa.latents import worst_slot_difference
 from jepa.planners.base import Planner, PlanningModel
-from jepa.types import Plan
+from jepa.types import Plan, require_positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,10 @@ class RandomShooting(Planner):
     """Actions of each sequence."""
     same_state_tolerance: float = 0.3
     """Largest mean squared difference in any slot at which two latents count as one state."""
+
+    def __post_init__(self):
+        """Refuses sizes that cannot be."""
+        require_positive(self, "num_samples", "horizon", "same_state_tolerance")
 
     def plan(
         self, model: PlanningModel, start: Float[Array, "B D"], goal: Float[Array, "B D"], key: Key[Array, ""]

@@ -132,6 +132,7 @@ def test_a_goal_is_taken_whatever_its_cost():
     costs = np.where(np.eye(GRID.num_nodes, dtype=bool), 1e6, DISTANCES).astype(np.float32)
     plan = search(BeamSearch(width=4, horizon=LONGEST), costs)
     assert (plan.claims_solved == REACHABLE).all() and (lengths(plan) == EXACT)[REACHABLE].all()
+    assert_claims_are_true(plan)
 
 
 def test_drift_below_the_tolerance_does_not_hide_the_goal():
