@@ -74,3 +74,12 @@ def quick_compilation(compiled_programs):
     for name, (_, outside) in settings.items():
         jax.config.update(name, outside)
     compilation_cache.reset_cache()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache_folder(tmp_path_factory):
+    """Keeps distance tables that tests build out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("JEPA_CACHE_DIR", str(folder))
+        yield folder
