@@ -71,16 +71,15 @@ def variants(base: Experiment) -> Mapping[str, Experiment]:
     none, code, readout = NoReidentification(), NearestCode(), ReencodedReadout()
     slots, mixer = TokenSlotsEncoder(slot_width=16), SlotMixerPredictor()
     return {
+        "slots, mixer, noise, nearest code (shipped)": make(slots, mixer, code),
+        "slots, mixer, noise": make(slots, mixer, none),
+        "slots, mixer": make(slots, mixer, none, noise=0.0, horizon=1),
         "flat, MLP": make(FLAT_ENCODER, MLPPredictor(), none, noise=0.0, horizon=1),
         "flat, MLP, noise and 3-step rollouts": make(FLAT_ENCODER, MLPPredictor(), none, noise=0.6, horizon=3),
         "flat, MLP, noise, re-encoded read-out": make(FLAT_ENCODER, MLPPredictor(), readout),
-        "flat, operators, noise": make(LinearEncoder(), OperatorPredictor(hidden_width=256), none),
         "slots, MLP, noise, nearest code": make(slots, MLPPredictor(), code),
         "slots, attention, noise, nearest code": make(slots, AttentionPredictor(), code),
-        "slots, mixer": make(slots, mixer, none, noise=0.0, horizon=1),
-        "slots, mixer, noise": make(slots, mixer, none),
-        "slots, mixer, nearest code": make(slots, mixer, code, noise=0.0, horizon=1),
-        "slots, mixer, noise, nearest code (shipped)": make(slots, mixer, code),
+        "flat, operators, noise": make(LinearEncoder(), OperatorPredictor(hidden_width=256), none),
     }
 
 
