@@ -68,9 +68,7 @@ def _record(env: Env, behaviour: Behaviour, num_walks: int, key: Key[Array, ""])
     nowhere = jnp.full_like(starts, -1)
     (_, ends), (states, actions) = jax.lax.scan(advance, (nowhere, starts), jnp.arange(behaviour.walk_length))
     states = jnp.concatenate([states, ends[None]]).swapaxes(0, 1)
-    return Trajectories(
-        actions=actions.T, states=states, legal_actions=jax.vmap(jax.vmap(env.legal_actions))(states)
-    )
+    return Trajectories(actions=actions.T, states=states, legal_actions=jax.vmap(jax.vmap(env.legal_actions))(states))
 
 
 def dataset_path(root: Path, env: Env, behaviour: Behaviour, num_transitions: int, seed: int) -> Path:
@@ -103,9 +101,7 @@ def collect(env: Env, behaviour: Behaviour, num_transitions: int, seed: int, roo
     return folder
 
 
-def save_dataset(
-    folder: Path, trajectories: Trajectories, *, env: Env, behaviour: Behaviour, seed: int
-) -> None:
+def save_dataset(folder: Path, trajectories: Trajectories, *, env: Env, behaviour: Behaviour, seed: int) -> None:
     """Writes walks and their manifest, all or nothing.
 
     Args:

@@ -120,8 +120,7 @@ def read_shards(folder: Path, manifest: dict[str, Any], env: Env) -> dict[str, n
     """
     walk_length = manifest["walk_length"]
     shards = [
-        _read_shard(folder / entry["name"], entry, walk_length=walk_length, env=env)
-        for entry in manifest["files"]
+        _read_shard(folder / entry["name"], entry, walk_length=walk_length, env=env) for entry in manifest["files"]
     ]
     return {name: np.concatenate([shard[name] for shard in shards]) for name in ARRAYS}
 
@@ -158,9 +157,7 @@ def _read_arrays(path: Path, content: bytes) -> dict[str, np.ndarray]:
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             return {name: stored[name] for name in ARRAYS}
     except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise refusal(
-            path, f"the file does not hold {', '.join(ARRAYS)} as plain arrays ({error})"
-        ) from error
+        raise refusal(path, f"the file does not hold {', '.join(ARRAYS)} as plain arrays ({error})") from error
 
 
 def _shard_name(index: int) -> str:

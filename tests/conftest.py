@@ -41,9 +41,7 @@ def _register_dataclass_rebuilt_unchecked(nodetype, *args, **kwargs):
 
     def unflatten(static_values, leaves):
         node = object.__new__(nodetype)
-        constructor(
-            node, **dict(zip(data, leaves, strict=True)), **dict(zip(static, static_values, strict=True))
-        )
+        constructor(node, **dict(zip(data, leaves, strict=True)), **dict(zip(static, static_values, strict=True)))
         return node
 
     jax.tree_util.register_pytree_with_keys(nodetype, flatten_with_keys, unflatten, flatten)

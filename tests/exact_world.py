@@ -16,6 +16,7 @@ from jepa.envs.base import Env
 from jepa.latents import normalize_slots
 from jepa.predictors.base import Predictor, PredictorModule
 from jepa.predictors.legality import LegalityHead
+from jepa.predictors.reidentification import NoReidentification
 from jepa.world_model import WorldModel
 
 
@@ -78,7 +79,12 @@ class ExactLegality(LegalityHead):
 
 def exact_world_model(env: Env) -> WorldModel:
     """Returns the config of the exact world model of a domain."""
-    return WorldModel(encoder=OneHotEncoder(), predictor=ExactPredictor(env=env), legality=ExactLegality(env=env))
+    return WorldModel(
+        encoder=OneHotEncoder(),
+        predictor=ExactPredictor(env=env),
+        legality=ExactLegality(env=env),
+        reidentification=NoReidentification(),
+    )
 
 
 def breadth_first(env: Env, start: np.ndarray) -> dict[tuple[int, ...], int]:

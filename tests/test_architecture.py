@@ -232,9 +232,7 @@ def check_sizes(root: pathlib.Path) -> Iterator[Offence]:
 
 def undocumented(body: list[ast.stmt]) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:
     for node in body:
-        if not isinstance(
-            node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-        ) or node.name.startswith("_"):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or node.name.startswith("_"):
             continue
         if ast.get_docstring(node) is None and not decorators(node) & {"override", "overload"}:
             yield node
@@ -361,6 +359,4 @@ def test_check_catches_exactly_the_offending_lines(
     (tmp_path / path).write_text(source)
     if check is check_machine_traces:
         subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
-    assert [(offence.path, offence.line) for offence in sorted(check(tmp_path))] == [
-        (path, line) for line in lines
-    ]
+    assert [(offence.path, offence.line) for offence in sorted(check(tmp_path))] == [(path, line) for line in lines]

@@ -211,9 +211,7 @@ def test_a_flipped_byte_is_refused(folder, position):
     content = bytearray(path.read_bytes())
     content[position] ^= 1
     path.write_bytes(content)
-    with pytest.raises(
-        ValueError, match="walks-00000.npz: expected sha256 .*delete the folder .* collect it again"
-    ):
+    with pytest.raises(ValueError, match="walks-00000.npz: expected sha256 .*delete the folder .* collect it again"):
         load_dataset(folder, CUBE)
 
 

@@ -14,6 +14,7 @@ from jepa.dataset import collect_walks
 from jepa.encoders.token_slots import TokenSlotsEncoder
 from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.objectives.ema_target import EMATarget
+from jepa.objectives.prediction import RolloutPrediction
 from jepa.objectives.sigreg import SIGReg
 from jepa.predictors.slot_mixer import SlotMixerPredictor
 from jepa.training import Schedule, Stage, TrainState, WorldModelStage, data_mesh, sample_windows
@@ -25,7 +26,8 @@ CONFIG = WorldModel(
     encoder=TokenSlotsEncoder(slot_width=8),
     predictor=SlotMixerPredictor(width=16),
     target=EMATarget(decay=0.5),
-    regularizer=SIGReg(num_directions=8, num_knots=5),
+    prediction=RolloutPrediction(weight=1.0, horizon=1),
+    regularizer=SIGReg(weight=0.1, num_directions=8, num_knots=5),
 )
 COST = CostLearning(
     head=EuclideanCost(hidden_width=16, embedding_width=4),

@@ -16,7 +16,7 @@ from jepa.objectives.inverse_dynamics import InverseDynamics
 from jepa.objectives.prediction import RolloutPrediction
 from jepa.objectives.vicreg import VICReg
 from jepa.predictors.operator import OperatorPredictor
-from jepa.predictors.reidentification import NearestCode
+from jepa.predictors.reidentification import NearestCode, NoReidentification
 from jepa.types import Trajectories
 from jepa.world_model import WorldModel, WorldModelModule
 from tests.exact_world import exact_world_model
@@ -27,6 +27,7 @@ CONFIG = WorldModel(
     predictor=OperatorPredictor(),
     prediction=RolloutPrediction(weight=3.0, horizon=2, input_noise=0.0),
     regularizer=VICReg(),
+    reidentification=NoReidentification(),
 )
 KEY = jax.random.key(0)
 

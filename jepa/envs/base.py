@@ -108,9 +108,7 @@ class Env(abc.ABC):
             state = jnp.where(active, self.step(state, action), state)
             return (state, legal), None
 
-        (state, legal), _ = jax.lax.scan(
-            replay, (problem.start, jnp.bool_(True)), (jnp.maximum(actions, 0), is_action)
-        )
+        (state, legal), _ = jax.lax.scan(replay, (problem.start, jnp.bool_(True)), (jnp.maximum(actions, 0), is_action))
         return legal & self.is_solved(state, problem.goal), is_action.sum()
 
     @abc.abstractmethod
@@ -174,7 +172,5 @@ def goals_from_arrays(
         return full_goal(jnp.tile(jnp.asarray(default, jnp.int32), (num_problems, 1)))
     goals = states_from_arrays(env, arrays, "goal")
     if len(goals) != num_problems:
-        raise ValueError(
-            f"expected one goal per problem, came {len(goals)} goals for {num_problems} problems"
-        )
+        raise ValueError(f"expected one goal per problem, came {len(goals)} goals for {num_problems} problems")
     return full_goal(goals)

@@ -203,11 +203,7 @@ class PocketCube(Env):
         """
         if ("start" in arrays) == ("scramble" in arrays):
             raise ValueError(f"expected either `start` or `scramble`, came the arrays {sorted(arrays)}")
-        starts = (
-            _scrambled(arrays["scramble"])
-            if "scramble" in arrays
-            else states_from_arrays(self, arrays, "start")
-        )
+        starts = _scrambled(arrays["scramble"]) if "scramble" in arrays else states_from_arrays(self, arrays, "start")
         return Problem(start=starts, goal=goals_from_arrays(self, arrays, len(starts), default=_SOLVED))
 
     def render(self, state: Int[np.ndarray, " N"]) -> str:
@@ -278,16 +274,14 @@ def _scrambled(scrambles: np.ndarray) -> Int[Array, "B 24"]:
     """Turns the solved cube by each scramble, after checking what came from outside."""
     if scrambles.ndim != 2 or not len(scrambles) or not np.issubdtype(scrambles.dtype, np.integer):
         raise ValueError(
-            "`scramble` must be integers of shape [problems, turns], "
-            f"came {scrambles.dtype} of shape {scrambles.shape}"
+            f"`scramble` must be integers of shape [problems, turns], came {scrambles.dtype} of shape {scrambles.shape}"
         )
     behind_end = np.logical_or.accumulate(scrambles == -1, axis=1)
     wrong = (scrambles < -1) | (scrambles > 5) | (behind_end & (scrambles != -1))
     if wrong.any():
         index = int(np.argmax(wrong.any(axis=1)))
         raise ValueError(
-            f"scramble {index}: expected turns 0..5, padded with -1 at the end, "
-            f"came {scrambles[index].tolist()}"
+            f"scramble {index}: expected turns 0..5, padded with -1 at the end, came {scrambles[index].tolist()}"
         )
     states = np.tile(_SOLVED, (len(scrambles), 1))
     for turns in scrambles.T:

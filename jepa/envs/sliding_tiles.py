@@ -154,9 +154,7 @@ class SlidingTiles(Env):
         """Draws the board; the blank is a dot."""
         width = len(str(self.num_tokens - 1))
         cells = [str(tile or ".").rjust(width) for tile in np.asarray(state).tolist()]
-        return "\n".join(
-            " ".join(cells[row * self.columns : (row + 1) * self.columns]) for row in range(self.rows)
-        )
+        return "\n".join(" ".join(cells[row * self.columns : (row + 1) * self.columns]) for row in range(self.rows))
 
 
 @functools.cache
