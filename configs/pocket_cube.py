@@ -33,6 +33,6 @@ config = Experiment(
         world_model_training=Schedule(num_updates=1500, batch_size=512, learning_rate=3e-3),
         cost=CostLearning(imagination=Imagination(num_walks=512, walk_length=26), states_per_walk=16),
         cost_training=Schedule(num_updates=6000, batch_size=512, learning_rate=3e-3, updates_per_call=40),
-        planner=BeamSearch(width=256, horizon=20),
+        planner=BeamSearch(width=256, horizon=20, fingerprint_bits=32),
     ),
 )

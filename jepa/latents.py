@@ -32,15 +32,21 @@ def fingerprints(latents: Float[Array, "*B D"], num_bits: int) -> UInt[Array, "*
     """Hashes latents to integers by the signs of fixed random projections.
 
     Latents that agree up to drift get the same fingerprint unless a projection lies within the drift of zero;
-    different states collide with probability (1 - angle / pi)^num_bits.
+    different states collide with probability (1 - angle / pi)^num_bits, neighbours most easily.
 
     Source: locality-sensitive hashing (Charikar, 2002).
     """
-    if num_bits > 32:
-        raise ValueError(f"a fingerprint has at most 32 bits; got num_bits = {num_bits}")
+    if not 1 <= num_bits <= 64:
+        raise ValueError(f"a fingerprint has 1 to 64 bits; got num_bits = {num_bits}")
     directions = jax.random.normal(jax.random.key(0), (latents.shape[-1], num_bits))
     signs = (latents @ directions > 0).astype(jnp.uint32)
-    return (signs << jnp.arange(num_bits, dtype=jnp.uint32)).sum(axis=-1, dtype=jnp.uint32)
+    words = [
+        (word << jnp.arange(word.shape[-1], dtype=jnp.uint32)).sum(axis=-1, dtype=jnp.uint32)
+        for word in (signs[..., :32], signs[..., 32:])
+    ]
+    # Both words are hashed into 32 bits (multipliers of MurmurHash3), where unrelated latents hardly ever meet.
+    second = words[1] * jnp.uint32(0xCC9E2D51)
+    return words[0] ^ (((second << 15) | (second >> 17)) * jnp.uint32(0x1B873593))
 
 
 def effective_rank(latents: Float[Array, "B D"]) -> Float[Array, ""]:

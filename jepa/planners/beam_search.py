@@ -26,8 +26,9 @@ class BeamSearch(Planner):
     """Largest number of plies, and of actions in a plan."""
     same_state_tolerance: float = 0.3
     """Largest mean squared difference in any slot at which two latents count as one state."""
-    fingerprint_bits: int = 32
-    """Bits by which latents are recognised as seen before; fewer tolerate more drift."""
+    fingerprint_bits: int = 64
+    """Bits by which latents are recognised as seen before, up to 64: more confuse fewer states (and drop fewer that
+    are new), fewer tolerate more drift (and keep fewer that are not)."""
 
     def __post_init__(self):
         """Refuses sizes that cannot be."""
