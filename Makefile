@@ -20,7 +20,7 @@ help: ## list the targets
 
 demo: $(CORE) ## train on the pocket cube, then solve scrambled cubes by planning in latent space
 	$(RUN) train.py configs/pocket_cube.py $(ARGS)
-	$(RUN) eval.py runs/pocket_cube/seed0
+	$(RUN) eval.py runs/pocket_cube/seed0 --num-problems 400
 
 test: $(DEV) ## run the test suite
 	$(RUN) -m pytest $(ARGS)
