@@ -83,7 +83,7 @@ def _start(config: BeamSearch, model: PlanningModel, start: Float[Array, "B D"],
     batch, width = start.shape
     places = jnp.arange(config.width)
     tree = (config.horizon, batch, config.width)
-    table_size = 1 << (4 * config.width * config.horizon - 1).bit_length()
+    table_size = 1 << (8 * config.width * config.horizon - 1).bit_length()
     seen = jnp.zeros((batch, table_size), jnp.uint32)
     solved = worst_slot_difference(start, goal, model.num_slots) < config.same_state_tolerance
     return _Search(
@@ -142,37 +142,46 @@ def _fingerprints(config: BeamSearch, latents: Float[Array, "*B D"]) -> UInt[Arr
     return jnp.maximum(fingerprints(latents, config.fingerprint_bits), 1)
 
 
-def _place(codes: UInt[Array, "B C"], table_size: int) -> Int[Array, "B C"]:
-    """Where a code belongs in a table: its upper bits after a multiplicative hash (Knuth)."""
+_MULTIPLIERS = (2654435761, 2246822519)
+"""Odd numbers that spread codes over a table (Knuth; xxHash). Two places for a code make a clash in both rare."""
+
+
+def _places(codes: UInt[Array, "B C"], table_size: int) -> list[Int[Array, "B C"]]:
+    """Where a code belongs in a table of a power of two: the upper bits of a multiplicative hash, twice."""
     shift = jnp.uint32(33 - table_size.bit_length())
-    return ((codes * jnp.uint32(2654435761)) >> shift).astype(jnp.int32)
+    return [((codes * jnp.uint32(factor)) >> shift).astype(jnp.int32) for factor in _MULTIPLIERS]
 
 
 def _first_of_its_kind(codes: UInt[Array, "B C"], candidates: Bool[Array, "B C"]) -> Bool[Array, "B C"]:
-    """Keeps one of the candidates with equal codes.
+    """Keeps the first of the candidates with equal codes.
 
-    Each writes its number into a table, the lowest wins; a loser to an equal code is a duplicate. A loser to a
-    different code that shares the place stays, so at worst a duplicate survives.
+    Each writes its number into a table, the lowest wins; who loses to an equal code is a duplicate. The first is never
+    lost; a duplicate survives only if it loses to a different code in both of its places.
     """
     batch, count = codes.shape
     table_size = 1 << (2 * count - 1).bit_length()
-    places = _place(codes, table_size)
     numbers = jnp.broadcast_to(jnp.arange(count), codes.shape)
     entries = jnp.where(candidates, numbers, count)
     rows = jnp.arange(batch)[:, None]
-    table = jnp.full((batch, table_size), count).at[rows, places].min(entries)
-    winner = jnp.minimum(table[rows, places], count - 1)
-    return (winner == numbers) | (jnp.take_along_axis(codes, winner, axis=1) != codes)
+    is_first = jnp.ones_like(candidates)
+    for places in _places(codes, table_size):
+        table = jnp.full((batch, table_size), count).at[rows, places].min(entries)
+        winner = jnp.minimum(table[rows, places], count - 1)
+        is_first &= (winner == numbers) | (jnp.take_along_axis(codes, winner, axis=1) != codes)
+    return is_first
 
 
 def _remember(seen: UInt[Array, "B H"], codes: UInt[Array, "B W"], valid: Bool[Array, "B W"]) -> UInt[Array, "B H"]:
-    rows = jnp.arange(seen.shape[0])[:, None]
-    places = jnp.where(valid, _place(codes, seen.shape[1]), seen.shape[1])
-    return seen.at[rows, places].set(codes, mode="drop")
+    rows, table_size = jnp.arange(seen.shape[0])[:, None], seen.shape[1]
+    for places in _places(codes, table_size):
+        seen = seen.at[rows, jnp.where(valid, places, table_size)].set(codes, mode="drop")
+    return seen
 
 
 def _remembered(seen: UInt[Array, "B H"], codes: UInt[Array, "B C"]) -> Bool[Array, "B C"]:
-    return jnp.take_along_axis(seen, _place(codes, seen.shape[1]), axis=1) == codes
+    """Whether a code was remembered and at least one of its places has not been taken by another since."""
+    found = [jnp.take_along_axis(seen, places, axis=1) == codes for places in _places(codes, seen.shape[1])]
+    return found[0] | found[1]
 
 
 def _trace_back(config: BeamSearch, search: _Search, start_costs: Float[Array, " B"]) -> Plan:
