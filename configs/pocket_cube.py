@@ -1,6 +1,12 @@
-"""Pocket cube from 14,000 random moves: at least 99 % of uniformly random cubes solved, almost optimally.
+"""Pocket cube from 14,000 random moves: every one of 1,000 uniformly random cubes solved, almost optimally.
 
+Claim:     a linear encoder and one matrix per action are an exact model of the cube, learned without rewards; a cost
+           learned on walks that the model imagines, longer than the recorded ones, leads a narrow beam.
 Command:   python train.py configs/pocket_cube.py && python eval.py runs/pocket_cube/seed0
+Hardware:  2 CPU cores
+Time:      100 s of training, 0.07 s of planning per cube
+Expect:    100 % solved at beam 256, 10.7 moves (optimal 10.65), no false claim; above 99 % at beam 64
+           (--planner.width 64). How it was tuned: docs/cost.md
 """
 
 from jepa.agents.latent_planner import LatentPlanner
