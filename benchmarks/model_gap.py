@@ -104,6 +104,10 @@ def main(
             train(dataclasses.replace(variant, seed=seed), folder, say=print)
             rows.append({"variant": name, "seed": seed} | _grade(folder, num_problems))
             print(rows[-1], flush=True)
+            _write(rows, output)
+
+
+def _write(rows: list[dict[str, Any]], output: Path) -> None:
     write_json_atomic(output, {"command": "python -m benchmarks.model_gap", "provenance": provenance(), "rows": rows})
     output.with_suffix(".md").write_text(_markdown(rows), encoding="utf-8")
 
