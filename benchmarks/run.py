@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import tyro
+from jax.sharding import NamedSharding, PartitionSpec
 
 from benchmarks.operations import matmul_operations
 from jepa.config import Experiment, load_config, shrink
@@ -60,17 +61,17 @@ def _measurements(experiment: Experiment, repeats: int):
     """Yields a row per measurement: first at the shipped sizes, then one size changed."""
     agent = experiment.agent
     shipped = agent.world_model_training.batch_size
-    for batch_size in (shipped, shipped // 4, shipped * 4):
+    for batch_size in (shipped, shipped * 4):
         yield from _stage_rows(_with_batch(experiment, batch_size), 0, {"batch_size": batch_size}, repeats)
     shipped = agent.cost_training.batch_size
     hidden = agent.cost.head.hidden_width
     yield from _stage_rows(experiment, 1, {"batch_size": shipped, "hidden_width": hidden}, repeats)
-    for width in (hidden // 2, hidden * 2, hidden * 4):
+    for width in (hidden * 2,):
         wider = dataclasses.replace(
             experiment, agent=dataclasses.replace(agent, cost=shrink(agent.cost, hidden_width=width))
         )
         yield from _stage_rows(wider, 1, {"batch_size": shipped, "hidden_width": width}, repeats)
-    for width in (agent.planner.width, 16, 64, 256, 1024):
+    for width in (16, 64, 256, 1024):
         yield _planner_row(experiment, width, repeats)
     yield _environment_row(experiment.env, repeats)
 
@@ -86,7 +87,8 @@ def _stage_rows(experiment: Experiment, index: int, sizes: dict[str, int], repea
     stages = experiment.agent.stages(experiment.env, trajectories, jax.random.key(0), data_mesh())
     params = {stage.name: stage.init().params for stage in stages}
     stage: Stage = stages[index]
-    resources, call, state = stage.resources(params), stage.compile(), stage.init()
+    resources, call = stage.resources(params), stage.compile()
+    state = jax.device_put(stage.init(), NamedSharding(stage.mesh, PartitionSpec()))
     operations = matmul_operations(lambda state: call(state, resources), state)
 
     def run() -> None:
