@@ -36,8 +36,8 @@ from jepa.types import Trajectories
 class WorldModel:
     """The parts of a world model and what they are trained for.
 
-    The defaults keep one latent per token, which was exact on every domain it was tried on; a flat latent with one
-    operator per action is cheaper where it is exact too (see configs/pocket_cube.py).
+    The defaults keep one latent per token, which is exact where the recorded moves cover the domain (and not
+    where they do not: docs/model_gap.md); a flat latent with one operator per action is cheaper where it is exact too (see configs/pocket_cube.py).
     """
 
     encoder: Encoder = TokenSlotsEncoder()
