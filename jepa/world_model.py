@@ -37,7 +37,8 @@ class WorldModel:
     """The parts of a world model and what they are trained for.
 
     The defaults keep one latent per token, which is exact where the recorded moves cover the domain (and not
-    where they do not: docs/model_gap.md); a flat latent with one operator per action is cheaper where it is exact too (see configs/pocket_cube.py).
+    where they do not: docs/model_gap.md); a flat latent with one operator per action is cheaper where it is
+    exact too (see configs/pocket_cube.py).
     """
 
     encoder: Encoder = TokenSlotsEncoder()
