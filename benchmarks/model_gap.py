@@ -118,12 +118,10 @@ def _grade(folder: Path, num_problems: int) -> dict[str, Any]:
     evaluation = dataclasses.replace(experiment.evaluation, num_problems=num_problems)
     evaluation = evaluation.batched(agent.planner.nodes_per_ply(env.num_actions))
     problems, mesh = load_problems(env, evaluation), data_mesh()
-    records = solve(env, agent.plan_function(env, run.params), problems, evaluation, mesh)
-    world_model, cost = agent.modules(env, run.params)
-    exactly = exact_plan_function(env, world_model, cost, agent.planner)
-    ceiling = solve(env, exactly, problems, evaluation, mesh)
+    records = solve(env, agent.plan_function(env), run.params, problems, evaluation, mesh)
+    ceiling = solve(env, exact_plan_function(env, agent), run.params, problems, evaluation, mesh)
     return {
-        "wrong_steps": _wrong_steps(env, agent, world_model, seed=1),
+        "wrong_steps": _wrong_steps(env, agent, agent.modules(env, run.params)[0], seed=1),
         "solved_fraction": float(records.solved.mean()),
         "exact_model_solved_fraction": float(ceiling.solved.mean()),
         "false_claim_fraction": float((records.claims_solved & ~records.solved).mean()),

@@ -4,6 +4,8 @@ For every config: updates of both stages, planning and environment steps, at the
 bound is the rate of a large matrix product, measured anew beside each figure because machines are shared and drift;
 operations are those of matrix products alone (`operations.py`), so the fractions err on the low side.
 
+Planning is timed with the trained runs of the configs, which are trained first where there are none.
+
     python -m benchmarks.run [--configs configs/pocket_cube.py ...] [--output benchmarks/results/speed.json]
 """
 
@@ -23,8 +25,10 @@ from benchmarks.operations import matmul_operations
 from jepa.config import Experiment, load_config
 from jepa.dataset import collect_walks
 from jepa.envs.base import Env
+from jepa.latents import normalize_slots
 from jepa.planners.base import PlanningModel
 from jepa.run_log import provenance, write_json_atomic
+from jepa.runs import Run, load_run, train
 from jepa.training import Stage, data_mesh
 
 BOUND_SIZE = 2048
@@ -46,7 +50,9 @@ def main(
     rows = []
     for path in configs:
         experiment = load_config(path)
-        for row in _measurements(experiment, repeats):
+        folder = Path("runs") / path.stem / f"seed{experiment.seed}"
+        train(experiment, folder, say=print)
+        for row in _measurements(load_run(folder, experiment), repeats):
             rows.append({"config": path.stem} | row)
             print("  ".join(f"{name}={_shown(value)}" for name, value in rows[-1].items()), flush=True)
     write_json_atomic(output, {"command": "python -m benchmarks.run", "provenance": provenance(), "rows": rows})
@@ -57,8 +63,9 @@ def _shown(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _measurements(experiment: Experiment, repeats: int):
+def _measurements(run: Run, repeats: int):
     """Yields a row per measurement: first at the shipped sizes, then one size changed."""
+    experiment = run.experiment
     agent = experiment.agent
     shipped = agent.world_model_training.batch_size
     for batch_size in (shipped, shipped * 4):
@@ -71,10 +78,7 @@ def _measurements(experiment: Experiment, repeats: int):
         wider = dataclasses.replace(experiment, agent=dataclasses.replace(agent, cost=cost))
         yield from _stage_rows(wider, 1, {"batch_size": shipped, "hidden_width": width}, repeats)
     for width in (16, 64, 256, 1024):
-        row = _planner_row(experiment, width, repeats)
-        # An untrained model with few distinct latents exhausts its beam early: such a row measures nothing.
-        if row["fraction_of_bound"] < 1:
-            yield row
+        yield _planner_row(run, width, repeats)
     yield _environment_row(experiment.env, repeats)
 
 
@@ -110,33 +114,35 @@ def _stage_rows(experiment: Experiment, index: int, sizes: dict[str, int], repea
     }
 
 
-def _planner_row(experiment: Experiment, width: int, repeats: int) -> dict[str, Any]:
-    """Times planning that never ends early: fresh parameters, and every action legal."""
-    env, agent = experiment.env, experiment.agent
-    trajectories = collect_walks(env, experiment.behaviour, 4 * experiment.behaviour.walk_length, 0)
-    stages = agent.stages(env, trajectories, jax.random.key(0), data_mesh())
-    world_model, cost = agent.modules(env, {stage.name: stage.init().params for stage in stages})
+def _planner_row(run: Run, width: int, repeats: int) -> dict[str, Any]:
+    """Times planning that never ends early: the trained model, and goals that are no state's latents."""
+    env, agent = run.experiment.env, run.experiment.agent
     planner = dataclasses.replace(agent.planner, width=width)
-    num_problems = experiment.evaluation.batched(planner.nodes_per_ply(env.num_actions)).problems_per_batch
+    num_problems = run.experiment.evaluation.batched(planner.nodes_per_ply(env.num_actions)).problems_per_batch
     problems = jax.jit(jax.vmap(env.sample_problem))(jax.random.split(jax.random.key(1), num_problems))
-    model = PlanningModel(
-        predict_all=world_model.predict_all,
-        legal_actions=lambda latents: jnp.ones((latents.shape[0], env.num_actions), bool),
-        cost=cost,
-        num_slots=world_model.encoder.num_slots,
-    )
-    plan = jax.jit(
-        lambda start, goal: planner.plan(model, world_model.encode(start), world_model.encode(goal), jax.random.key(0))
-    )
-    arguments = (problems.start, problems.goal.tokens)
+
+    @jax.jit
+    def plan(params, start):
+        world_model, cost = agent.modules(env, params)
+        model = PlanningModel(
+            predict_all=world_model.predict_all,
+            legal_actions=world_model.legal_actions,
+            cost=cost,
+            num_slots=world_model.encoder.num_slots,
+        )
+        latents = world_model.encode(start)
+        goals = normalize_slots(jax.random.normal(jax.random.key(2), latents.shape), model.num_slots)
+        return planner.plan(model, latents, goals, jax.random.key(0))
+
+    arguments = (run.params, problems.start)
     operations = matmul_operations(plan, *arguments, while_rounds=planner.horizon)
-    num_nodes = int(jax.block_until_ready(plan(*arguments)).num_nodes_generated.sum())
+    plans = jax.block_until_ready(plan(*arguments))
     timing = _timed(lambda: jax.block_until_ready(plan(*arguments)), operations, repeats)
     return {
         "what": "planning",
         "beam_width": width,
         "num_problems": num_problems,
-        "nodes_per_second": num_nodes / timing["seconds"],
+        "nodes_per_second": int(plans.num_nodes_generated.sum()) / timing["seconds"],
         "microseconds_per_width_and_ply": 1e6 * timing["seconds"] / (num_problems * width * planner.horizon),
         **timing,
         "num_compilations": plan._cache_size(),

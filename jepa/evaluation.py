@@ -15,10 +15,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jepa.agents.base import PlanFunction
+from jepa.agents.base import Params, PlanFunction
+from jepa.agents.latent_planner import LatentPlanner
 from jepa.costs.base import CostModule
 from jepa.envs.base import Env
-from jepa.planners.base import Planner, PlanningModel
+from jepa.planners.base import PlanningModel
 from jepa.types import Plan, Problem
 from jepa.world_model import WorldModelModule
 
@@ -126,6 +127,7 @@ def _read_arrays(path: Path, count: int) -> dict[str, np.ndarray]:
 def solve(
     env: Env,
     plan_function: PlanFunction,
+    params: Params,
     problems: Problem,
     config: Evaluation,
     mesh: Mesh,
@@ -135,7 +137,8 @@ def solve(
 
     Args:
       env: the domain, which grades.
-      plan_function: problems to plans.
+      plan_function: parameters and problems to plans.
+      params: trained parameters.
       problems: B problems.
       config: how many are planned together; all of them, if it does not say.
       mesh: the devices, between which each batch is split.
@@ -145,17 +148,19 @@ def solve(
     wanted = config.problems_per_batch or count
     size = -(-min(wanted, count) // mesh.size) * mesh.size
     sharding = NamedSharding(mesh, PartitionSpec("data"))
-    plan = jax.jit(plan_function, in_shardings=(sharding, NamedSharding(mesh, PartitionSpec())))
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    plan = jax.jit(plan_function, in_shardings=(everywhere, sharding, everywhere))
+    params = jax.device_put(params, everywhere)
     key = jax.random.key(config.problem_seed)
     on_batch(0)
     # The last batch is filled up with repeated problems: one shape, one compilation.
     batches = [np.arange(start, start + size) % count for start in range(0, count, size)]
-    compiled = plan.lower(jax.tree.map(lambda x: x[batches[0]], problems), key).compile()
+    compiled = plan.lower(params, jax.tree.map(lambda x: x[batches[0]], problems), key).compile()
     results, seconds = [], 0.0
     for number, indices in enumerate(batches):
         batch = jax.device_put(jax.tree.map(lambda x, i=indices: x[i], problems), sharding)
         began = time.perf_counter()
-        plans = jax.block_until_ready(compiled(batch, jax.random.fold_in(key, number)))
+        plans = jax.block_until_ready(compiled(params, batch, jax.random.fold_in(key, number)))
         seconds += time.perf_counter() - began
         results.append(jax.tree.map(np.asarray, (plans, _verify(env, batch, plans.actions))))
         on_batch(min(count, (number + 1) * size))
@@ -203,11 +208,11 @@ def exact_model(env: Env, world_model: WorldModelModule, cost: CostModule) -> tu
     return model, encode
 
 
-def exact_plan_function(env: Env, world_model: WorldModelModule, cost: CostModule, planner: Planner) -> PlanFunction:
-    """Returns how a planner solves problems with the learned cost on the exact dynamics."""
-    model, encode = exact_model(env, world_model, cost)
+def exact_plan_function(env: Env, agent: LatentPlanner) -> PlanFunction:
+    """Returns how an agent's planner solves problems with its learned cost on the exact dynamics."""
 
-    def plan(problems: Problem, key: Key[Array, ""]) -> Plan:
-        return planner.plan(model, encode(problems.start), encode(problems.goal.tokens), key)
+    def plan(params: Params, problems: Problem, key: Key[Array, ""]) -> Plan:
+        model, encode = exact_model(env, *agent.modules(env, params))
+        return agent.planner.plan(model, encode(problems.start), encode(problems.goal.tokens), key)
 
     return plan

@@ -1,4 +1,4 @@
-"""Numbers from records and latents: ranks, accuracies and intervals, in plain NumPy.
+"""Numbers from records: ranks, accuracies and intervals, in plain NumPy.
 
 A number that the data leave undefined (a rank correlation of constants, an accuracy over no pair) is NaN;
 inputs that cannot be meant are a `ValueError`.
@@ -12,33 +12,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Real
 
 Statistic = Callable[[Float[np.ndarray, "seeds problems"]], float]
-
-
-def effective_rank(latents: Float[np.ndarray, "B D"]) -> float:
-    """Returns the effective number of dimensions that latents spread over, between 0 and min(B - 1, D).
-
-    `exp(-sum_k p_k log p_k)` with `p_k = sigma_k / sum_j sigma_j`, the normalised singular values.
-    Higher is better; a representation collapsed to one point has 0, to a line 1.
-
-    Source: Roy and Vetterli (2007), "The effective rank: a measure of effective dimensionality",
-    equations 1-3. Deliberate differences: the latents are centred first, so that a common offset is no
-    dimension; singular values below the float32 rounding of the uncentred latents count as zero, so that
-    rounding noise around a single point is not taken for a spread.
-
-    Raises:
-        ValueError: If there are fewer than two latents or one is not finite.
-    """
-    if len(latents) < 2:
-        raise ValueError(f"effective_rank needs at least 2 latents, got shape {latents.shape}.")
-    _require_finite(latents, "latents")
-    latents = np.asarray(latents, np.float64)
-    singular_values = np.linalg.svd(latents - latents.mean(axis=0), compute_uv=False)
-    rounding = np.finfo(np.float32).eps * np.linalg.norm(latents)
-    singular_values = singular_values[singular_values > rounding]
-    if singular_values.size == 0:
-        return 0.0
-    shares = singular_values / singular_values.sum()
-    return float(np.exp(-np.sum(shares * np.log(shares))))
 
 
 def spearman(x: Real[np.ndarray, " B"], y: Real[np.ndarray, " B"]) -> float:

@@ -54,14 +54,13 @@ def evaluate_run(run: Run, show: Callable[[str, int, int], None]) -> Report:
 
     def grade(phase: str, planner: Planner, plan_function: PlanFunction) -> PlanRecords:
         batched = evaluation.batched(planner.nodes_per_ply(env.num_actions))
-        return solve(env, plan_function, problems, batched, mesh, lambda done: show(phase, done, count))
+        return solve(env, plan_function, run.params, problems, batched, mesh, lambda done: show(phase, done, count))
 
-    records = grade("learned model", agent.planner, agent.plan_function(env, run.params))
-    world_model, cost = agent.modules(env, run.params)
-    plan_exactly = exact_plan_function(env, world_model, cost, agent.planner)
-    ceiling = grade("exact model", agent.planner, plan_exactly)
+    records = grade("learned model", agent.planner, agent.plan_function(env))
+    ceiling = grade("exact model", agent.planner, exact_plan_function(env, agent))
     shooting = _floor(agent.planner.horizon, records)
-    floor = grade("random plans", shooting, dataclasses.replace(agent, planner=shooting).plan_function(env, run.params))
+    floor = grade("random plans", shooting, dataclasses.replace(agent, planner=shooting).plan_function(env))
+    world_model, cost = agent.modules(env, run.params)
     figures = world_model_figures(env, world_model, cost, problems, jax.random.key(evaluation.problem_seed))
     summary = _summary(run, records, ceiling, floor) | figures
     return Report(

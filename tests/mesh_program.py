@@ -76,7 +76,7 @@ def window(mesh: Mesh, walks: Trajectories) -> dict[str, Any]:
 def plans(mesh: Mesh, params: dict[str, Any]) -> dict[str, list]:
     evaluation = Evaluation(num_problems=22, problems_per_batch=8)
     problems = load_problems(ENV, evaluation)
-    records = solve(ENV, agent().plan_function(ENV, params), problems, evaluation, mesh)
+    records = solve(ENV, agent().plan_function(ENV), params, problems, evaluation, mesh)
     return {
         "solved": records.solved.tolist(),
         "plan_lengths": records.plan_lengths.tolist(),

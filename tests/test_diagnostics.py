@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jepa import metrics
 from jepa.costs.base import CostModule
 from jepa.diagnostics import ROLLOUT_LENGTHS, world_model_figures
 from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.evaluation import Evaluation, load_problems
 from tests.exact_world import breadth_first, exact_world_model
+from tests.test_latents import singular_value_entropy_rank
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 ENV = SlidingTiles(rows=2, columns=3)
@@ -52,7 +52,7 @@ def test_perfect_model_and_cost(world_model, problems):
     assert found["cost_spearman"] == pytest.approx(1.0)
     assert found["sibling_ranking_accuracy"] == 1.0
     latents = np.asarray(world_model.encode(jnp.asarray(problems.start)))
-    assert found["effective_rank"] == pytest.approx(metrics.effective_rank(latents), rel=1e-2)
+    assert found["effective_rank"] == pytest.approx(singular_value_entropy_rank(latents), rel=1e-2)
 
 
 def test_reversed_cost(world_model, problems):

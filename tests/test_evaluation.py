@@ -160,7 +160,7 @@ def plans(problems):
 def plan_function(problems, plans):
     """A planner that has the answer to each start in a table, and claims all of them."""
 
-    def plan(batch, key):
+    def plan(params, batch, key):
         found = (batch.start[:, None] == jnp.asarray(problems.start)).all(axis=-1).argmax(axis=-1)
         return Plan(
             actions=jnp.asarray(plans)[found],
@@ -176,7 +176,7 @@ def plan_function(problems, plans):
 def test_perfect_planner_solves_everything_whatever_the_batch(problems, plans, size):
     done = []
     config = Evaluation(problems_per_batch=size)
-    records = solve(TILES, plan_function(problems, plans), problems, config, data_mesh(), done.append)
+    records = solve(TILES, plan_function(problems, plans), {}, problems, config, data_mesh(), done.append)
     assert records.solved.all()
     np.testing.assert_array_equal(records.actions, plans)
     np.testing.assert_array_equal(records.plan_lengths, records.optimal_lengths)
@@ -205,7 +205,7 @@ def test_wrong_plans_are_rejected_whatever_they_claim(problems, plans, damage):
     chosen = np.flatnonzero(lengths > 0)[::2]
     for index in chosen:
         damage(wrong[index], lengths[index])
-    records = solve(TILES, plan_function(problems, wrong), problems, Evaluation(), data_mesh())
+    records = solve(TILES, plan_function(problems, wrong), {}, problems, Evaluation(), data_mesh())
     np.testing.assert_array_equal(np.flatnonzero(~records.solved), chosen)
     assert false_claim_fraction(records) == len(chosen) / 11
 

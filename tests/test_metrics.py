@@ -16,44 +16,6 @@ def exact_interval(samples: list[np.ndarray], tail: float) -> tuple[float, float
     return float(lower), float(upper)
 
 
-# Effective rank.
-
-
-@pytest.mark.parametrize("rank", [1, 3, 8])
-def test_effective_rank_of_equal_singular_values_is_the_rank(rank: int) -> None:
-    rng = np.random.default_rng(rank)
-    basis, _ = np.linalg.qr(rng.normal(size=(64, rank + 1)) - 1.0)
-    centred, _ = np.linalg.qr(basis[:, :rank] - basis[:, :rank].mean(axis=0))
-    rotation, _ = np.linalg.qr(rng.normal(size=(16, 16)))
-    latents = 5.0 * centred @ rotation[:rank] + rng.normal(size=16)
-    assert metrics.effective_rank(latents) == pytest.approx(rank, rel=1e-9)
-
-
-def test_effective_rank_follows_the_entropy_of_the_singular_values() -> None:
-    signs = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])  # Orthogonal, centred columns.
-    p = np.array([0.9, 0.1])
-    assert metrics.effective_rank(signs * p) == pytest.approx(math.exp(-(p * np.log(p)).sum()), rel=1e-12)
-
-
-@pytest.mark.parametrize("noise", [0.0, 1e-8])
-def test_effective_rank_of_a_collapsed_representation_is_zero(noise: float) -> None:
-    point = np.random.default_rng(0).normal(size=32)
-    latents = point + noise * np.random.default_rng(1).normal(size=(256, 32))
-    assert metrics.effective_rank(latents.astype(np.float32)) == 0.0
-
-
-def test_effective_rank_ignores_scale_and_offset() -> None:
-    latents = np.random.default_rng(0).normal(size=(100, 6))
-    assert metrics.effective_rank(3.0 * latents + 7.0) == pytest.approx(metrics.effective_rank(latents), rel=1e-9)
-
-
-def test_effective_rank_refuses_one_latent_and_nan() -> None:
-    with pytest.raises(ValueError, match="at least 2"):
-        metrics.effective_rank(np.ones((1, 4)))
-    with pytest.raises(ValueError, match="finite"):
-        metrics.effective_rank(np.full((4, 4), np.nan))
-
-
 # Rankings.
 
 

@@ -12,8 +12,11 @@ from jepa.envs.base import Env
 from jepa.training import Stage
 from jepa.types import Plan, Problem, Trajectories
 
-PlanFunction = Callable[[Problem, Key[Array, ""]], Plan]
-"""A batch of problems to plans; pure and jittable."""
+Params = Mapping[str, Any]
+"""Trained parameters of all stages, by name of the stage."""
+PlanFunction = Callable[[Params, Problem, Key[Array, ""]], Plan]
+"""Parameters and a batch of problems to plans; pure and jittable. Parameters are an argument, not closed over: as
+constants of the compiled program they would be stored in it, and compiled for anew with every change."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,5 +28,5 @@ class Agent(abc.ABC):
         """Returns the stages of training in order; later ones may read the parameters of earlier ones."""
 
     @abc.abstractmethod
-    def plan_function(self, env: Env, params: Mapping[str, Any]) -> PlanFunction:
-        """Returns how problems are solved with the parameters of all stages, by name of the stage."""
+    def plan_function(self, env: Env) -> PlanFunction:
+        """Returns how problems are solved with the trained parameters."""

@@ -1,15 +1,14 @@
 """The method of this project: a JEPA world model, a cost on its latents, and a search over predicted latents."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Key
 
-from jepa.agents.base import Agent, PlanFunction
+from jepa.agents.base import Agent, Params, PlanFunction
 from jepa.costs.base import CostModule
 from jepa.costs.learning import CostLearning, CostStage
 from jepa.envs.base import Env, GoalKind
@@ -44,7 +43,7 @@ class LatentPlanner(Agent):
         cost = CostStage(self.cost, self.cost_training, world_model, trajectories, cost_key, mesh)
         return [world_model, cost]
 
-    def plan_function(self, env: Env, params: Mapping[str, Any]) -> PlanFunction:
+    def plan_function(self, env: Env) -> PlanFunction:
         """See base class; only start and goal pass from the environment to the planner, as latents.
 
         Raises:
@@ -55,21 +54,21 @@ class LatentPlanner(Agent):
                 f"the latent planner encodes a goal that is one full state; a goal of {env.name} is "
                 f"{env.goal_kind.value} and needs a goal encoder, which does not exist yet"
             )
-        world_model, cost = self.modules(env, params)
-        model = PlanningModel(
-            predict_all=world_model.predict_all,
-            legal_actions=world_model.legal_actions,
-            cost=cost,
-            num_slots=world_model.encoder.num_slots,
-        )
 
-        def plan(problems: Problem, key: Key[Array, ""]) -> Plan:
+        def plan(params: Params, problems: Problem, key: Key[Array, ""]) -> Plan:
+            world_model, cost = self.modules(env, params)
+            model = PlanningModel(
+                predict_all=world_model.predict_all,
+                legal_actions=world_model.legal_actions,
+                cost=cost,
+                num_slots=world_model.encoder.num_slots,
+            )
             start, goal = world_model.encode(problems.start), world_model.encode(problems.goal.tokens)
             return self.planner.plan(model, start, goal, key)
 
         return plan
 
-    def modules(self, env: Env, params: Mapping[str, Any]) -> tuple[WorldModelModule, CostModule]:
+    def modules(self, env: Env, params: Params) -> tuple[WorldModelModule, CostModule]:
         """Returns the trained world model and cost."""
         world_model_graph = nnx.split(nnx.eval_shape(lambda: self.world_model.build(env, jax.random.key(0))))[0]
         world_model = nnx.merge(world_model_graph, params[WorldModelStage.name])

@@ -68,6 +68,11 @@ class Env(abc.ABC):
         """Which of the three kinds of goal this domain poses."""
         return GoalKind.STATE
 
+    @property
+    def is_reversible(self) -> bool:
+        """Whether every action can be undone by one action, so that distances are the same in both directions."""
+        return True
+
     @abc.abstractmethod
     def step(self, state: Int[Array, " N"], action: Int[Array, ""]) -> Int[Array, " N"]:
         """Returns the state after an action; an illegal action leaves the state unchanged."""
@@ -85,8 +90,25 @@ class Env(abc.ABC):
         """Draws one solvable problem, uniformly where that is possible."""
 
     def is_solved(self, state: Int[Array, " N"], goal: Goal) -> Bool[Array, ""]:
-        """Whether a state satisfies a goal, exactly. Predicate domains override this."""
-        return jnp.all((state == goal.tokens) | ~goal.mask)
+        """Whether a state satisfies a goal, exactly: it matches one of the goal's alternatives."""
+        alternatives = self.goal_alternatives(goal)
+        return jnp.all((state == alternatives.tokens) | ~alternatives.mask, axis=-1).any()
+
+    def goal_alternatives(self, goal: Goal) -> Goal:
+        """Returns the partial states of which a state must match at least one, with a leading axis of K.
+
+        A full or partial state is its own only alternative, which is the default; a set ("some number is 24") has
+        one for each place. It is what a planner's goal latents are made of.
+        """
+        return jax.tree.map(lambda leaf: leaf[None], goal)
+
+    def hindsight_mask(self, state: Int[Array, " N"], key: Key[Array, ""]) -> Bool[Array, " N"]:
+        """Draws which tokens of a reached state a goal of this domain could have asked for.
+
+        Costs are learned towards goals that walks happened to reach, and these must look like the goals of problems:
+        all tokens where the goal is a full state (the default), the cells of the boxes in Sokoban.
+        """
+        return jnp.ones(self.num_tokens, bool)
 
     def verify(self, problem: Problem, actions: Int[Array, " T"]) -> tuple[Bool[Array, ""], Int[Array, ""]]:
         """Replays a plan step by step on the exact dynamics.
