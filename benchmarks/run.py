@@ -22,11 +22,11 @@ import tyro
 from jax.sharding import NamedSharding, PartitionSpec
 
 from benchmarks.operations import matmul_operations
+from jepa.agents.latent_planner import planning_model
 from jepa.config import Experiment, load_config
 from jepa.dataset import collect_walks
 from jepa.envs.base import Env
 from jepa.latents import normalize_slots
-from jepa.planners.base import PlanningModel
 from jepa.run_log import provenance, write_json_atomic
 from jepa.runs import Run, load_run, train
 from jepa.training import Stage, data_mesh
@@ -124,15 +124,9 @@ def _planner_row(run: Run, width: int, repeats: int) -> dict[str, Any]:
     @jax.jit
     def plan(params, start):
         world_model, cost = agent.modules(env, params)
-        model = PlanningModel(
-            predict_all=world_model.predict_all,
-            legal_actions=world_model.legal_actions,
-            cost=cost,
-            num_slots=world_model.encoder.num_slots,
-        )
         latents = world_model.encode(start)
-        goals = normalize_slots(jax.random.normal(jax.random.key(2), latents.shape), model.num_slots)
-        return planner.plan(model, latents, goals, jax.random.key(0))
+        goals = normalize_slots(jax.random.normal(jax.random.key(2), latents.shape), world_model.encoder.num_slots)
+        return planner.plan(planning_model(world_model, cost), latents, goals[:, None], jax.random.key(0))
 
     arguments = (run.params, problems.start)
     operations = matmul_operations(plan, *arguments, while_rounds=planner.horizon)

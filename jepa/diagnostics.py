@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from jepa.agents.latent_planner import planning_model
 from jepa.costs.base import CostModule
 from jepa.envs.base import Env
 from jepa.latents import effective_rank
@@ -39,11 +40,16 @@ def world_model_figures(
     exact = env.optimal_lengths(problems)
     if (exact < 0).any():
         return figures | {"cost_spearman": math.nan, "sibling_ranking_accuracy": math.nan}
-    predict = jax.jit(lambda start, goal: cost(world_model.encode(start), world_model.encode(goal)))
-    predicted = np.asarray(predict(problems.start, problems.goal.tokens))
+    model, goals = planning_model(world_model, cost), _goal_latents(env, world_model, problems)
+    predict = jax.jit(lambda start, goal: model.cost(world_model.encode(start)[:, None], goal)[:, 0])
+    predicted = np.asarray(predict(problems.start, goals))
     figures["cost_spearman"] = spearman(predicted, exact)
     figures["sibling_ranking_accuracy"] = _sibling_ranking(env, world_model, cost, problems)
     return figures
+
+
+def _goal_latents(env: Env, world_model: WorldModelModule, problems: Problem) -> Float[Array, "B K D"]:
+    return jax.jit(lambda goals: world_model.encode_goal(jax.vmap(env.goal_alternatives)(goals)))(problems.goal)
 
 
 def _successors(env: Env, states: Int[Array, "B N"]) -> Int[Array, "B A N"]:
@@ -80,10 +86,11 @@ def _sibling_ranking(env: Env, world_model: WorldModelModule, cost: CostModule, 
 
     def look_ahead(starts, goals):
         latents = world_model.predict_all(world_model.encode(starts))
-        costs = cost(latents, world_model.encode(goals)[:, None])
+        costs = planning_model(world_model, cost).cost(latents, goals)
         return costs, _successors(env, starts), jax.vmap(env.legal_actions)(starts)
 
-    predicted, successors, legal = jax.jit(look_ahead)(starts, goals.tokens)
+    goal_latents = _goal_latents(env, world_model, problems)[:_MAX_RANKED_STATES]
+    predicted, successors, legal = jax.jit(look_ahead)(starts, goal_latents)
     pairs = Problem(
         start=successors.reshape(-1, env.num_tokens),
         goal=jax.tree.map(lambda x: jnp.repeat(x, env.num_actions, axis=0), goals),

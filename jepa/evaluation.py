@@ -16,11 +16,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jepa.agents.base import Params, PlanFunction
-from jepa.agents.latent_planner import LatentPlanner
+from jepa.agents.latent_planner import LatentPlanner, planning_model
 from jepa.costs.base import CostModule
 from jepa.envs.base import Env
+from jepa.latents import goal_difference, leave_open
 from jepa.planners.base import PlanningModel
-from jepa.types import Plan, Problem
+from jepa.types import Goal, Plan, Problem
 from jepa.world_model import WorldModelModule
 
 NODES_PER_BATCH_CPU = 6_144
@@ -182,8 +183,10 @@ def _verify(env: Env, problems: Problem, actions: Int[Array, "B T"]) -> tuple[Bo
     return jax.vmap(env.verify)(problems, actions)
 
 
-def exact_model(env: Env, world_model: WorldModelModule, cost: CostModule) -> tuple[PlanningModel, Any]:
-    """Returns the same planning problem on the exact dynamics, and the encoding of states for it.
+def exact_model(
+    env: Env, world_model: WorldModelModule, cost: CostModule
+) -> tuple[PlanningModel, Callable[[Int[Array, "*B N"]], Float[Array, "*B N_times_V"]], Callable[[Goal], Any]]:
+    """Returns the same planning problem on the exact dynamics, and the encodings of states and of goals for it.
 
     The ceiling of the world model: "latents" are the exact states (standardised one-hot codes, so that planners
     recognise them as they recognise latents), successors come from the environment, only the cost is learned.
@@ -199,20 +202,29 @@ def exact_model(env: Env, world_model: WorldModelModule, cost: CostModule) -> tu
     def all_successors(state: Int[Array, " N"]) -> Int[Array, "A N"]:
         return jax.vmap(env.step, in_axes=(None, 0))(state, jnp.arange(env.num_actions))
 
+    learned = planning_model(world_model, cost)
     model = PlanningModel(
         predict_all=lambda codes: encode(jax.vmap(all_successors)(decode(codes))),
         legal_actions=lambda codes: jax.vmap(env.legal_actions)(decode(codes)),
-        cost=lambda codes, goals: cost(world_model.encode(decode(codes)), world_model.encode(decode(goals))),
-        num_slots=env.num_tokens,
+        cost=lambda codes, goals: learned.cost(world_model.encode(decode(codes)), goals["latents"]),
+        goal_difference=lambda codes, goals: goal_difference(
+            codes[:, :, None], goals["codes"][:, None], env.num_tokens
+        ).min(axis=-1),
     )
-    return model, encode
+
+    def encode_goal(goal: Goal) -> dict[str, Float[Array, "B K _"]]:
+        codes = leave_open(encode(goal.tokens), goal.mask, env.num_tokens)
+        return {"codes": codes, "latents": world_model.encode_goal(goal)}
+
+    return model, encode, encode_goal
 
 
 def exact_plan_function(env: Env, agent: LatentPlanner) -> PlanFunction:
     """Returns how an agent's planner solves problems with its learned cost on the exact dynamics."""
 
     def plan(params: Params, problems: Problem, key: Key[Array, ""]) -> Plan:
-        model, encode = exact_model(env, *agent.modules(env, params))
-        return agent.planner.plan(model, encode(problems.start), encode(problems.goal.tokens), key)
+        model, encode, encode_goal = exact_model(env, *agent.modules(env, params))
+        goals = encode_goal(jax.vmap(env.goal_alternatives)(problems.goal))
+        return agent.planner.plan(model, encode(problems.start), goals, key)
 
     return plan

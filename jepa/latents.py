@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt
+from jaxtyping import Array, Bool, Float, UInt
 
 
 def normalize_slots(latents: Float[Array, "*B D"], num_slots: int) -> Float[Array, "*B D"]:
@@ -26,6 +26,19 @@ def worst_slot_difference(
     """
     squared = (latents - others) ** 2
     return squared.reshape(*squared.shape[:-1], num_slots, -1).mean(axis=-1).max(axis=-1)
+
+
+def leave_open(latents: Float[Array, "*#B D"], fixed: Bool[Array, "*#B S"], num_slots: int) -> Float[Array, "*B D"]:
+    """Returns goal latents in which the slots that a goal does not fix are all zeros, as no slot of a state is."""
+    slots = latents.reshape(*latents.shape[:-1], num_slots, -1)
+    return jnp.where(fixed[..., None], slots, 0.0).reshape(*fixed.shape[:-1], latents.shape[-1])
+
+
+def goal_difference(latents: Float[Array, "*#B D"], goals: Float[Array, "*#B D"], num_slots: int) -> Float[Array, "*B"]:
+    """Returns the largest mean squared difference of any slot that the goal fixes (see `leave_open`)."""
+    squared = ((latents - goals) ** 2).reshape(*jnp.broadcast_shapes(latents.shape, goals.shape)[:-1], num_slots, -1)
+    is_fixed = (goals.reshape(*goals.shape[:-1], num_slots, -1) != 0).any(axis=-1)
+    return jnp.where(is_fixed, squared.mean(axis=-1), 0.0).max(axis=-1)
 
 
 def fingerprints(latents: Float[Array, "*B D"], num_bits: int) -> UInt[Array, "*B"]:

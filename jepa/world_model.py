@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from jepa.encoders.base import Encoder
 from jepa.encoders.token_slots import TokenSlotsEncoder
 from jepa.envs.base import Env
+from jepa.latents import leave_open
 from jepa.objectives.base import Regularizer, Target
 from jepa.objectives.inverse_dynamics import InverseDynamics
 from jepa.objectives.prediction import RolloutPrediction
@@ -29,7 +30,7 @@ from jepa.predictors.base import Predictor
 from jepa.predictors.legality import LegalityHead
 from jepa.predictors.reidentification import NearestCode, Reidentification
 from jepa.predictors.slot_mixer import SlotMixerPredictor
-from jepa.types import Trajectories
+from jepa.types import Goal, Trajectories
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,13 @@ class WorldModelModule(nnx.Module):
     def encode(self, tokens: Int[Array, "*B N"]) -> Float[Array, "*B D"]:
         """Returns the latents of states."""
         return self.encoder(tokens)
+
+    def encode_goal(self, goal: Goal) -> Float[Array, "*B D"]:
+        """Returns goal latents: the encoded tokens, with zeros in the slots that a partial goal leaves open."""
+        latents = self.encode(goal.tokens)
+        if self.encoder.num_slots == 1:
+            return latents
+        return leave_open(latents, goal.mask, self.encoder.num_slots)
 
     def predict(self, latents: Float[Array, "B D"], actions: Int[Array, " B"]) -> Float[Array, "B D"]:
         """Returns the re-identified latents after one action each."""

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from jepa.agents.latent_planner import planning_model
 from jepa.costs.euclidean import EuclideanCost
+from jepa.envs.base import full_goal
 from jepa.envs.pocket_cube import PocketCube
 from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.evaluation import Evaluation, exact_model, load_problems, solve
 from jepa.report import false_claim_fraction
 from jepa.training import data_mesh
-from jepa.types import Plan
+from jepa.types import Goal, Plan
 from jepa.world_model import WorldModel
 from tests.exact_world import breadth_first
 
@@ -223,7 +225,7 @@ def exact(request):
 
 
 def test_exact_model_moves_as_the_environment(exact):
-    env, _, _, states, model, encode = exact
+    env, _, _, states, model, encode, _ = exact
     latents = encode(jnp.asarray(states))
     assert latents.shape == (64, env.num_tokens * env.vocab_size)
     predicted, legal = model.predict_all(latents), model.legal_actions(latents)
@@ -235,8 +237,10 @@ def test_exact_model_moves_as_the_environment(exact):
 
 def test_exact_model_tells_states_apart_by_the_scale_of_latents(exact):
     """Two states differ by 2 in a slot that differs, as independent latents do, so tolerances keep their meaning."""
-    env, _, _, states, model, encode = exact
-    assert model.num_slots == env.num_tokens
+    env, _, _, states, model, encode, encode_goal = exact
+    goals = full_goal(jnp.asarray(states[:1])[None])
+    to_first = model.goal_difference(encode(jnp.asarray(states))[None], encode_goal(goals))[0]
+    np.testing.assert_allclose(to_first, np.where((states == states[0]).all(axis=1), 0.0, 2.0), rtol=1e-5)
     slots = np.asarray(encode(jnp.asarray(states))).reshape(64, env.num_tokens, env.vocab_size)
     differences = ((slots[:, None] - slots[None]) ** 2).mean(axis=-1)
     differs = states[:, None] != states[None]
@@ -245,7 +249,24 @@ def test_exact_model_tells_states_apart_by_the_scale_of_latents(exact):
 
 
 def test_exact_model_has_the_learned_cost(exact):
-    env, world_model, cost, states, model, encode = exact
+    _, world_model, cost, states, model, encode, encode_goal = exact
     starts, goals = jnp.asarray(states), jnp.asarray(states[::-1].copy())
     expected = cost(world_model.encode(starts), world_model.encode(goals))
-    np.testing.assert_allclose(model.cost(encode(starts), encode(goals)), expected, rtol=1e-6)
+    goals = encode_goal(full_goal(goals[:, None]))
+    np.testing.assert_allclose(model.cost(encode(starts)[:, None], goals)[:, 0], expected, rtol=1e-5)
+
+
+def test_exact_model_leaves_open_what_a_partial_goal_leaves_open():
+    world_model = WorldModel().build(TILES, jax.random.key(0))
+    cost = EuclideanCost().build(latent_width=world_model.encoder.latent_width, rngs=nnx.Rngs(0))
+    model, encode, encode_goal = exact_model(TILES, world_model, cost)
+    states = jnp.array([[1, 2, 3, 4, 5, 0], [1, 2, 3, 0, 4, 5], [2, 1, 3, 4, 5, 0]])
+    first_row = Goal(tokens=states[0], mask=jnp.array([True, True, True, False, False, False]))
+    goals = encode_goal(jax.tree.map(lambda leaf: leaf[None, None], first_row))
+    np.testing.assert_allclose(model.goal_difference(encode(states)[None], goals)[0], [0.0, 0.0, 2.0], atol=1e-5)
+    # The learned latents say the same, and the cost is that of the goal latent with its open slots.
+    learned, latents = planning_model(world_model, cost), world_model.encode(states)[None]
+    latent_goals = world_model.encode_goal(jax.tree.map(lambda leaf: leaf[None, None], first_row))
+    assert (learned.goal_difference(latents, latent_goals)[0] < 0.3).tolist() == [True, True, False]
+    np.testing.assert_allclose(model.cost(encode(states)[None], goals), learned.cost(latents, latent_goals), rtol=1e-5)
+    assert (latent_goals[0, 0].reshape(6, -1)[3:] == 0).all()

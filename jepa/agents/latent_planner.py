@@ -12,6 +12,7 @@ from jepa.agents.base import Agent, Params, PlanFunction
 from jepa.costs.base import CostModule
 from jepa.costs.learning import CostLearning, CostStage
 from jepa.envs.base import Env, GoalKind
+from jepa.latents import goal_difference
 from jepa.planners.base import Planner, PlanningModel
 from jepa.planners.beam_search import BeamSearch
 from jepa.training import Schedule, Stage, WorldModelStage
@@ -47,24 +48,20 @@ class LatentPlanner(Agent):
         """See base class; only start and goal pass from the environment to the planner, as latents.
 
         Raises:
-          ValueError: goals of the domain are not states, so that encoding them is not enough.
+          ValueError: goals of the domain are partial states, and the encoder does not keep one slot per token.
         """
-        if env.goal_kind is not GoalKind.STATE:
+        num_slots = nnx.eval_shape(lambda: self.world_model.build(env, jax.random.key(0))).encoder.num_slots
+        if env.goal_kind is not GoalKind.STATE and num_slots != env.num_tokens:
             raise ValueError(
-                f"the latent planner encodes a goal that is one full state; a goal of {env.name} is "
-                f"{env.goal_kind.value} and needs a goal encoder, which does not exist yet"
+                f"a goal of {env.name} is {env.goal_kind.value}: it fixes some tokens and leaves others open, which "
+                f"needs an encoder with one slot per token, such as TokenSlotsEncoder; came "
+                f"{type(self.world_model.encoder).__name__}"
             )
 
         def plan(params: Params, problems: Problem, key: Key[Array, ""]) -> Plan:
             world_model, cost = self.modules(env, params)
-            model = PlanningModel(
-                predict_all=world_model.predict_all,
-                legal_actions=world_model.legal_actions,
-                cost=cost,
-                num_slots=world_model.encoder.num_slots,
-            )
-            start, goal = world_model.encode(problems.start), world_model.encode(problems.goal.tokens)
-            return self.planner.plan(model, start, goal, key)
+            goals = world_model.encode_goal(jax.vmap(env.goal_alternatives)(problems.goal))
+            return self.planner.plan(planning_model(world_model, cost), world_model.encode(problems.start), goals, key)
 
         return plan
 
@@ -76,3 +73,15 @@ class LatentPlanner(Agent):
             lambda: self.cost.head.build(latent_width=world_model.encoder.latent_width, rngs=nnx.Rngs(0))
         )
         return world_model, nnx.merge(nnx.split(head)[0], params[CostStage.name])
+
+
+def planning_model(world_model: WorldModelModule, cost: CostModule) -> PlanningModel:
+    """Returns what a planner may know; goals are latents [B, K, D] of K alternatives, of which the nearest counts."""
+    return PlanningModel(
+        predict_all=world_model.predict_all,
+        legal_actions=world_model.legal_actions,
+        cost=lambda latents, goals: cost(latents[:, :, None], goals[:, None]).min(axis=-1),
+        goal_difference=lambda latents, goals: goal_difference(
+            latents[:, :, None], goals[:, None], world_model.encoder.num_slots
+        ).min(axis=-1),
+    )

@@ -14,13 +14,17 @@ class CostModule(nnx.Module):
         """Maps latents into the space in which distance is measured."""
         raise NotImplementedError
 
+    def embed_goal(self, goals: Float[Array, "*B D"]) -> Float[Array, "*B E"]:
+        """Maps goal latents into that space, by default as any other; slots that a goal leaves open are all zeros."""
+        return self.embed(goals)
+
     def distance(self, embeddings: Float[Array, "*#B E"], goals: Float[Array, "*#B E"]) -> Float[Array, "*B"]:
         """Returns the predicted number of actions from one embedding to another; lower is nearer."""
         raise NotImplementedError
 
     def __call__(self, latents: Float[Array, "*#B D"], goals: Float[Array, "*#B D"]) -> Float[Array, "*B"]:
         """Returns the predicted number of actions from latents to goal latents; lower is nearer."""
-        return self.distance(self.embed(latents), self.embed(goals))
+        return self.distance(self.embed(latents), self.embed_goal(goals))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,14 @@ checks them): all it receives is a `PlanningModel` and latents.
 import abc
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 from jaxtyping import Array, Bool, Float, Key
 
 from jepa.types import Plan
+
+GoalLatents = Any
+"""Goals of B problems, arrays with a leading axis of B: only the functions of a `PlanningModel` look inside."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,10 +25,11 @@ class PlanningModel:
     """Latents to the latents after every action."""
     legal_actions: Callable[[Float[Array, "B D"]], Bool[Array, "B A"]]
     """Latents to the actions that are held to be legal."""
-    cost: Callable[[Float[Array, "*#B D"], Float[Array, "*#B D"]], Float[Array, "*B"]]
-    """Latents and goal latents to the predicted number of actions between them."""
-    num_slots: int
-    """S; latents are compared slot by slot."""
+    cost: Callable[[Float[Array, "B C D"], GoalLatents], Float[Array, "B C"]]
+    """C latents of each problem to the predicted number of actions from there to the problem's goal."""
+    goal_difference: Callable[[Float[Array, "B C D"], GoalLatents], Float[Array, "B C"]]
+    """C latents of each problem to how far they are from satisfying the goal: the mean squared difference in the worst
+    slot, 0 where a latent is that of the goal and about 2 where it is unrelated."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,10 +37,8 @@ class Planner(abc.ABC):
     """A search over predicted latents; instances are frozen, so that they can be closed over by `jax.jit`."""
 
     @abc.abstractmethod
-    def plan(
-        self, model: PlanningModel, start: Float[Array, "B D"], goal: Float[Array, "B D"], key: Key[Array, ""]
-    ) -> Plan:
-        """Plans from B start latents to B goal latents; pure and jittable.
+    def plan(self, model: PlanningModel, start: Float[Array, "B D"], goal: GoalLatents, key: Key[Array, ""]) -> Plan:
+        """Plans from B start latents to the goals of B problems; pure and jittable.
 
         Deterministic planners ignore the key.
         """

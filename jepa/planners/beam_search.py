@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, UInt
 
-from jepa.latents import fingerprints, worst_slot_difference
-from jepa.planners.base import Planner, PlanningModel
+from jepa.latents import fingerprints
+from jepa.planners.base import GoalLatents, Planner, PlanningModel
 from jepa.types import Plan, pytree, require_positive
 
 
@@ -34,9 +34,7 @@ class BeamSearch(Planner):
         """Refuses sizes that cannot be."""
         require_positive(self, "width", "horizon", "same_state_tolerance")
 
-    def plan(
-        self, model: PlanningModel, start: Float[Array, "B D"], goal: Float[Array, "B D"], key: Key[Array, ""]
-    ) -> Plan:
+    def plan(self, model: PlanningModel, start: Float[Array, "B D"], goal: GoalLatents, key: Key[Array, ""]) -> Plan:
         """See base class."""
         search = _start(self, model, start, goal)
 
@@ -44,7 +42,7 @@ class BeamSearch(Planner):
             return (search.ply < self.horizon) & ~jnp.all(search.claims_solved | ~search.alive.any(axis=-1))
 
         search = jax.lax.while_loop(unfinished, lambda search: _expand(self, model, goal, search), search)
-        return _trace_back(self, search, model.cost(start, goal))
+        return _trace_back(self, search, model.cost(start[:, None], goal)[:, 0])
 
     def nodes_per_ply(self, num_actions: int) -> int:
         """See base class."""
@@ -79,13 +77,13 @@ class _Search:
     """Legal successors of all nodes expanded so far."""
 
 
-def _start(config: BeamSearch, model: PlanningModel, start: Float[Array, "B D"], goal: Float[Array, "B D"]) -> _Search:
+def _start(config: BeamSearch, model: PlanningModel, start: Float[Array, "B D"], goal: GoalLatents) -> _Search:
     batch, width = start.shape
     places = jnp.arange(config.width)
     tree = (config.horizon, batch, config.width)
     table_size = 1 << (8 * config.width * config.horizon - 1).bit_length()
     seen = jnp.zeros((batch, table_size), jnp.uint32)
-    solved = worst_slot_difference(start, goal, model.num_slots) < config.same_state_tolerance
+    solved = model.goal_difference(start[:, None], goal)[:, 0] < config.same_state_tolerance
     return _Search(
         ply=jnp.zeros((), jnp.int32),
         latents=jnp.broadcast_to(start[:, None], (batch, config.width, width)),
@@ -101,7 +99,7 @@ def _start(config: BeamSearch, model: PlanningModel, start: Float[Array, "B D"],
     )
 
 
-def _expand(config: BeamSearch, model: PlanningModel, goal: Float[Array, "B D"], search: _Search) -> _Search:
+def _expand(config: BeamSearch, model: PlanningModel, goal: GoalLatents, search: _Search) -> _Search:
     """One ply for all problems; finished ones are computed along but no longer change their result."""
     batch, width, latent_width = search.latents.shape
     flat = search.latents.reshape(-1, latent_width)
@@ -110,9 +108,8 @@ def _expand(config: BeamSearch, model: PlanningModel, goal: Float[Array, "B D"],
     successors = successors.reshape(batch, width * num_actions, latent_width)
     legal = model.legal_actions(flat).reshape(batch, width, num_actions) & search.alive[:, :, None]
     legal = legal.reshape(batch, -1)
-    costs = model.cost(successors, goal[:, None])
-    difference = worst_slot_difference(successors, goal[:, None], model.num_slots)
-    reaches_goal = legal & (difference < config.same_state_tolerance)
+    costs = model.cost(successors, goal)
+    reaches_goal = legal & (model.goal_difference(successors, goal) < config.same_state_tolerance)
     codes = _fingerprints(config, successors)
     is_new = _first_of_its_kind(codes, legal) & ~_remembered(search.seen, codes)
     # A node at the goal comes first, whatever its predicted cost.

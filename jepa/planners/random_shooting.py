@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from jepa.latents import worst_slot_difference
-from jepa.planners.base import Planner, PlanningModel
+from jepa.planners.base import GoalLatents, Planner, PlanningModel
 from jepa.types import Plan, require_positive
 
 
@@ -29,16 +28,14 @@ class RandomShooting(Planner):
         """Refuses sizes that cannot be."""
         require_positive(self, "num_samples", "horizon", "same_state_tolerance")
 
-    def plan(
-        self, model: PlanningModel, start: Float[Array, "B D"], goal: Float[Array, "B D"], key: Key[Array, ""]
-    ) -> Plan:
+    def plan(self, model: PlanningModel, start: Float[Array, "B D"], goal: GoalLatents, key: Key[Array, ""]) -> Plan:
         """See base class."""
         batch, width = start.shape
-        goals = jnp.repeat(goal, self.num_samples, axis=0)
 
         def costs_of(latents):
-            difference = worst_slot_difference(latents, goals, model.num_slots)
-            return model.cost(latents, goals), difference < self.same_state_tolerance
+            samples = latents.reshape(batch, self.num_samples, width)
+            reached = model.goal_difference(samples, goal) < self.same_state_tolerance
+            return model.cost(samples, goal).reshape(-1), reached.reshape(-1)
 
         def imagine(latents, step):
             legal = model.legal_actions(latents)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jepa.latents import goal_difference
 from jepa.planners.base import PlanningModel
 
 NUM_SLOTS, LATENT_WIDTH = 2, 32
@@ -70,8 +71,8 @@ class GraphWorld:
             # Behind an illegal action lies a latent like any other: the mask alone must keep it out.
             predict_all=lambda latents: embeddings[successors[node(latents)]],
             legal_actions=lambda latents: successors[node(latents)] >= 0,
-            cost=lambda latents, goals: table[node(latents), node(goals)],
-            num_slots=NUM_SLOTS,
+            cost=lambda latents, goals: table[node(latents), node(goals)[:, None]],
+            goal_difference=lambda latents, goals: goal_difference(latents, goals[:, None], NUM_SLOTS),
         )
 
 
