@@ -30,20 +30,21 @@ def world_model_figures(
       `rollout_accuracy_K` after K random legal moves, predicted without looking at a state: the share whose nearest
       encoding among the true state and its neighbours is the true one; `rollout_error_K`, the mean squared error,
       where 2 is that of unrelated latents; `effective_rank` of the encoded states; `cost_spearman` over problems and
-      `sibling_ranking_accuracy` over the predicted successors of up to 200 starts, both against exact distances and
-      NaN where these are unknown.
+      `sibling_ranking_accuracy` over the predicted successors of up to 200 starts, both against exact distances where
+      these are known, and NaN where none is.
     """
     rollouts = jax.jit(functools.partial(_rollouts, env, world_model))(problems.start, key)
     figures = {name: float(value) for name, value in rollouts.items()}
     encoded = jax.jit(world_model.encode)(problems.start)
     figures["effective_rank"] = float(jax.jit(effective_rank)(encoded))
     exact = env.optimal_lengths(problems)
-    if (exact < 0).any():
+    known = exact >= 0
+    if not known.any():
         return figures | {"cost_spearman": math.nan, "sibling_ranking_accuracy": math.nan}
     model, goals = planning_model(world_model, cost), _goal_latents(env, world_model, problems)
     predict = jax.jit(lambda start, goal: model.cost(world_model.encode(start)[:, None], goal)[:, 0])
     predicted = np.asarray(predict(problems.start, goals))
-    figures["cost_spearman"] = spearman(predicted, exact)
+    figures["cost_spearman"] = spearman(predicted[known], exact[known])
     figures["sibling_ranking_accuracy"] = _sibling_ranking(env, world_model, cost, problems)
     return figures
 
@@ -95,5 +96,8 @@ def _sibling_ranking(env: Env, world_model: WorldModelModule, cost: CostModule, 
         start=successors.reshape(-1, env.num_tokens),
         goal=jax.tree.map(lambda x: jnp.repeat(x, env.num_actions, axis=0), goals),
     )
-    exact = np.asarray(env.optimal_lengths(pairs)).reshape(legal.shape)
-    return sibling_ranking_accuracy(np.asarray(predicted), exact, np.asarray(legal))
+    exact, legal = np.asarray(env.optimal_lengths(pairs)).reshape(legal.shape), np.asarray(legal)
+    # No known way is a dead end, unless the length is beyond the exact solver: then the state is left out.
+    states_known = (exact >= 0).any(axis=1) if not env.is_reversible else ((exact >= 0) | ~legal).all(axis=1)
+    exact = np.where(exact >= 0, exact.astype(float), np.inf)
+    return sibling_ranking_accuracy(np.asarray(predicted), exact, legal & states_known[:, None])

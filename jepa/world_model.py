@@ -89,6 +89,18 @@ class WorldModelModule(nnx.Module):
             return latents
         return leave_open(latents, goal.mask, self.encoder.num_slots)
 
+    def read_tokens(self, latents: Float[Array, "*B D"]) -> Int[Array, "*B N"]:
+        """Returns the tokens whose codes are nearest to each slot; exact for latents of states.
+
+        Raises:
+          ValueError: the encoder does not keep one unmixed slot per token.
+        """
+        codes = self.encoder.slot_codes()
+        if codes is None:
+            raise ValueError("tokens can only be read off latents with one unmixed slot per token (TokenSlotsEncoder)")
+        slots = latents.reshape(*latents.shape[:-1], self.encoder.num_slots, -1)
+        return jnp.argmax(slots @ codes.T, axis=-1)
+
     def predict(self, latents: Float[Array, "B D"], actions: Int[Array, " B"]) -> Float[Array, "B D"]:
         """Returns the re-identified latents after one action each."""
         return self.reidentifier(self.predictor(latents, actions), self.encoder)

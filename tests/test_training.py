@@ -9,7 +9,7 @@ import pytest
 from jepa.behaviours import RandomWalks
 from jepa.costs.euclidean import EuclideanCost
 from jepa.costs.imagination import Imagination
-from jepa.costs.learning import CostLearning, CostStage
+from jepa.costs.learning import CostLearning, CostStage, GoalRules
 from jepa.dataset import collect_walks
 from jepa.encoders.token_slots import TokenSlotsEncoder
 from jepa.envs.sliding_tiles import SlidingTiles
@@ -48,7 +48,7 @@ def make_stage(name: str, walks: Trajectories, seed: int = 0) -> Stage:
     mesh, key = data_mesh(jax.devices()[:1]), jax.random.key(seed)
     stage = WorldModelStage(CONFIG, SCHEDULE, ENV, walks, key, mesh)
     if name == "cost":
-        stage = CostStage(COST, SCHEDULE, stage, walks, key, mesh)
+        stage = CostStage(COST, SCHEDULE, stage, walks, GoalRules(), key, mesh)
     call = stage.compile()
     stage.compile = lambda: call
     return stage

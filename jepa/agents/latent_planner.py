@@ -10,7 +10,7 @@ from jaxtyping import Array, Key
 
 from jepa.agents.base import Agent, Params, PlanFunction
 from jepa.costs.base import CostModule
-from jepa.costs.learning import CostLearning, CostStage
+from jepa.costs.learning import CostLearning, CostStage, GoalRules
 from jepa.envs.base import Env, GoalKind
 from jepa.latents import goal_difference
 from jepa.planners.base import Planner, PlanningModel
@@ -41,7 +41,11 @@ class LatentPlanner(Agent):
         world_model = WorldModelStage(
             self.world_model, self.world_model_training, env, trajectories, world_model_key, mesh
         )
-        cost = CostStage(self.cost, self.cost_training, world_model, trajectories, cost_key, mesh)
+        rules = GoalRules(
+            is_reversible=env.is_reversible,
+            hindsight_mask=None if env.goal_kind is GoalKind.STATE else env.hindsight_mask,
+        )
+        cost = CostStage(self.cost, self.cost_training, world_model, trajectories, rules, cost_key, mesh)
         return [world_model, cost]
 
     def plan_function(self, env: Env) -> PlanFunction:

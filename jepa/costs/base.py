@@ -10,6 +10,9 @@ from jaxtyping import Array, Float
 class CostModule(nnx.Module):
     """A cost to go in two steps, so that pairs are cheap: embed every latent once, then compare embeddings."""
 
+    is_symmetric: bool = True
+    """Whether goals are embedded as states are, and the distance there is the distance back."""
+
     def embed(self, latents: Float[Array, "*B D"]) -> Float[Array, "*B E"]:
         """Maps latents into the space in which distance is measured."""
         raise NotImplementedError
@@ -21,6 +24,12 @@ class CostModule(nnx.Module):
     def distance(self, embeddings: Float[Array, "*#B E"], goals: Float[Array, "*#B E"]) -> Float[Array, "*B"]:
         """Returns the predicted number of actions from one embedding to another; lower is nearer."""
         raise NotImplementedError
+
+    def all_distances(
+        self, embeddings: Float[Array, "*B I E"], goals: Float[Array, "*B J E"]
+    ) -> Float[Array, "*B I J"]:
+        """Returns the distances from each of I embeddings to each of J goals; without gradient, so it may round."""
+        return self.distance(embeddings[..., :, None, :], goals[..., None, :, :])
 
     def __call__(self, latents: Float[Array, "*#B D"], goals: Float[Array, "*#B D"]) -> Float[Array, "*B"]:
         """Returns the predicted number of actions from latents to goal latents; lower is nearer."""

@@ -43,3 +43,10 @@ class _EuclideanCost(CostModule):
     def distance(self, embeddings: Float[Array, "*#B E"], goals: Float[Array, "*#B E"]) -> Float[Array, "*B"]:
         # The small constant keeps the gradient of the root finite at distance zero.
         return jnp.sqrt(jnp.sum((embeddings - goals) ** 2, axis=-1) + 1e-6)
+
+    def all_distances(
+        self, embeddings: Float[Array, "*B I E"], goals: Float[Array, "*B J E"]
+    ) -> Float[Array, "*B I J"]:
+        # One matrix product instead of I x J differences.
+        squared = (embeddings**2).sum(axis=-1)[..., :, None] + (goals**2).sum(axis=-1)[..., None, :]
+        return jnp.sqrt(jnp.maximum(squared - 2 * embeddings @ goals.swapaxes(-1, -2), 0.0))

@@ -66,16 +66,21 @@ def imagine_walks(
         weights = legal * jnp.where(undoes, 1e-6, 1.0) + 1e-12
         action = jax.random.categorical(jax.random.fold_in(move_key, step), jnp.log(weights))
         following = jnp.take_along_axis(successors, action[:, None, None], axis=1)[:, 0]
+        is_stuck = ~legal.any(axis=-1)
+        following = jnp.where(is_stuck[:, None], latents, following)
         return (following, latents), (latents, successors, legal)
 
     steps = jnp.arange(config.walk_length + 1)
     # Nothing precedes the start: a latent that equals no other keeps all moves open.
     _, stacked = jax.lax.scan(move, (start, jnp.full_like(start, 1e3)), steps)
     latents, successors, legal = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), stacked)
+    # Behind a dead end a walk stays where it is, and so does its clock.
+    moved = legal.any(axis=-1).astype(jnp.int32)
+    num_moves = jnp.cumsum(moved, axis=1) - moved
     return ImaginedWalks(
         latents=latents,
         successors=successors,
         legal_actions=legal,
         goals=world_model.encode(trajectories.states[walks, 0]),
-        elapsed=times[:, None] + steps,
+        elapsed=times[:, None] + num_moves,
     )

@@ -5,10 +5,14 @@ For two states i and j of an imagined walk, at times t_i and t_j, the number of 
 regressed on the smaller of the two, the second with the parameters from the beginning of the call:
 
     target(i, j) = min(|t_i - t_j|, 1 + min_a distance(phi'(predict(z_i, a)), phi'(z_j)))
+
+Where moves cannot be undone, the first bound holds for t_i <= t_j alone, and `max_cost` stands in for it otherwise.
+Where goals leave something open, state j becomes a goal in hindsight: the part of it that a goal of the domain could
+have asked for; the target is 0 for every state that has that part too.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -21,6 +25,7 @@ from jepa.costs.base import Cost, CostModule
 from jepa.costs.euclidean import EuclideanCost
 from jepa.costs.imagination import Imagination, ImaginedWalks, imagine_walks
 from jepa.costs.sibling_ranking import SiblingRanking
+from jepa.latents import leave_open
 from jepa.training import Schedule, Stage, TrainState, WorldModelStage, check_divisible, shard_batch
 from jepa.types import Trajectories, pytree, require_positive
 
@@ -40,7 +45,10 @@ class CostLearning:
     states_per_walk: int = 16
     """States taken from each imagined walk for one update, evenly spread; all pairs among them are used."""
     goal_weight: float = 0.5
-    """Weight of the pairs (state, first state of the recorded walk) against pairs within an imagined walk."""
+    """Weight of the pairs (state, first state of the recorded walk) against pairs within an imagined walk; without
+    effect where walks begin in different contexts or their moves cannot be undone."""
+    max_cost: float = 100.0
+    """Target where no way is known: from dead ends, and back where moves cannot be undone."""
     bellman_start: float = 0.3
     """Share of the updates after which targets are lowered by Bellman's bound; 1 never does it."""
     ranking: SiblingRanking = SiblingRanking()
@@ -62,12 +70,28 @@ class CostData:
 
     walks: ImaginedWalks
     """The walks."""
-    goal_targets: Float[Array, "B T"]
-    """Targets of the distances to the walks' goals."""
-    embeddings: Float[Array, "B T E"]
-    """Embeddings of the states of the walks."""
+    origin_targets: Float[Array, "B T"]
+    """Targets of the distances to the first states of the recorded walks that they continue."""
+    goals: Float[Array, "B T D"]
+    """Every state of the walks as a goal."""
+    goal_embeddings: Float[Array, "B T E"]
+    """Embeddings of the goals."""
     successor_embeddings: Float[Array, "B T A E"]
-    """Embeddings of their successors."""
+    """Embeddings of the successors of the states."""
+    tokens: Int[Array, "B T N"] | None
+    """What the states are, and"""
+    fixed: Bool[Array, "B T N"] | None
+    """what each asks for as a goal; None where goals are full states."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GoalRules:
+    """What learning a cost must know of a domain's goals."""
+
+    is_reversible: bool = True
+    """Whether distances are the same in both directions."""
+    hindsight_mask: Callable[[Int[Array, " N"], Key[Array, ""]], Bool[Array, " N"]] | None = None
+    """Which tokens of a reached state a goal could have asked for; None where goals are full states."""
 
 
 class CostStage(Stage):
@@ -81,6 +105,7 @@ class CostStage(Stage):
         schedule: Schedule,
         world_model: WorldModelStage,
         trajectories: Trajectories,
+        goal_rules: GoalRules,
         key: Key[Array, ""],
         mesh: Mesh,
     ):
@@ -93,6 +118,9 @@ class CostStage(Stage):
         self.graph = nnx.split(nnx.eval_shape(self._build))[0]
         self.world_model = world_model
         self.trajectories = trajectories
+        self.goal_rules = goal_rules
+        # The first state of a walk is a goal worth its own targets where all walks begin alike and lead back.
+        self.has_origin = goal_rules.is_reversible and goal_rules.hindsight_mask is None
 
     def resources(self, params: Mapping[str, Any]) -> tuple[Any, Trajectories]:
         """See base class: the frozen world model and the recorded walks, on every device."""
@@ -117,15 +145,28 @@ class CostStage(Stage):
         head = self.module(state.params)
         key = jax.random.fold_in(jax.random.fold_in(self.update_key, 0), state.num_updates)
         walks = shard_batch(imagine_walks(world_model, trajectories, self.config.imagination, key), self.mesh)
+        tokens, fixed, goals = None, None, walks.latents
+        if self.goal_rules.hindsight_mask is not None:
+            tokens = world_model.read_tokens(walks.latents)
+            fixed = self._hindsight_masks(tokens, jax.random.fold_in(key, 1))
+            goals = leave_open(walks.latents, fixed, world_model.encoder.num_slots)
         successors = head.embed(walks.successors)
-        goals = head.embed(walks.goals)[:, None]
-        bellman = self._bellman(state, head.distance(successors, goals[:, :, None]), walks.legal_actions)
+        origins = head.embed_goal(walks.goals)[:, None]
+        bellman = self._bellman(state, head.distance(successors, origins[:, :, None]), walks.legal_actions)
         return CostData(
             walks=walks,
-            goal_targets=jnp.minimum(walks.elapsed, bellman),
-            embeddings=head.embed(walks.latents),
+            origin_targets=jnp.minimum(walks.elapsed, bellman),
+            goals=goals,
+            goal_embeddings=head.embed_goal(goals),
             successor_embeddings=successors,
+            tokens=tokens,
+            fixed=fixed,
         )
+
+    def _hindsight_masks(self, tokens: Int[Array, "*B N"], key: Key[Array, ""]) -> Bool[Array, "*B N"]:
+        states = tokens.reshape(-1, tokens.shape[-1])
+        masks = jax.vmap(self.goal_rules.hindsight_mask)(states, jax.random.split(key, len(states)))
+        return masks.reshape(tokens.shape)
 
     def _bellman(
         self, state: TrainState, distances: Float[Array, "*B A"], legal: Bool[Array, "*#B A"]
@@ -139,20 +180,24 @@ class CostStage(Stage):
         sample_key, ranking_key = jax.random.split(key)
         walks, times = self._sample(data.walks, sample_key)
         latents = shard_batch(data.walks.latents[walks, times], self.mesh)
-        goals = shard_batch(data.walks.goals[walks[:, 0]], self.mesh)
+        origins = shard_batch(data.walks.goals[walks[:, 0]], self.mesh)
+        goals = shard_batch(data.goals[walks, times], self.mesh)
         targets = self._pair_targets(state, data, walks, times)
-        goal_targets = data.goal_targets[walks, times]
+        origin_targets = data.origin_targets[walks, times]
         different = times[:, :, None] != times[:, None, :]
 
         def loss(params):
             head = self.module(params)
-            embeddings, goal_embeddings = head.embed(latents), head.embed(goals)
-            goal_error = head.distance(embeddings, goal_embeddings[:, None]) - goal_targets
-            error = head.distance(embeddings[:, :, None], embeddings[:, None]) - targets
-            goal_loss = (goal_error**2).mean()
-            pair_loss = (error**2).mean(where=different)
-            loss = self.config.goal_weight * goal_loss + (1 - self.config.goal_weight) * pair_loss
-            losses = {"goal_loss": goal_loss, "pair_loss": pair_loss}
+            embeddings = head.embed(latents)
+            is_own_goal = head.is_symmetric and self.goal_rules.hindsight_mask is None
+            goal_embeddings = embeddings if is_own_goal else head.embed_goal(goals)
+            error = head.distance(embeddings[:, :, None], goal_embeddings[:, None]) - targets
+            pair_loss = loss = (error**2).mean(where=different)
+            losses = {"pair_loss": pair_loss}
+            if self.has_origin:
+                origin_error = head.distance(embeddings, head.embed_goal(origins)[:, None]) - origin_targets
+                losses["goal_loss"] = (origin_error**2).mean()
+                loss = self.config.goal_weight * losses["goal_loss"] + (1 - self.config.goal_weight) * pair_loss
             if self.config.ranking.weight > 0:
                 losses["ranking_loss"] = self.config.ranking.loss(head, data.walks, walks, times, ranking_key)
                 loss += losses["ranking_loss"]
@@ -175,17 +220,21 @@ class CostStage(Stage):
     def _pair_targets(
         self, state: TrainState, data: CostData, walks: Int[Array, "B K"], times: Int[Array, "B K"]
     ) -> Float[Array, "B K K"]:
-        embeddings = data.embeddings[walks, times]
         successors = data.successor_embeddings[walks, times]
-        squared = (
-            (successors**2).sum(-1)[..., None]
-            + (embeddings**2).sum(-1)[:, None, None]
-            - 2 * jnp.einsum("biae,bje->biaj", successors, embeddings)
-        )
-        distances = jnp.sqrt(jnp.maximum(squared, 0.0)).swapaxes(-1, -2)
+        batch, num_states, num_actions, width = successors.shape
+        head = self.module(state.params)
+        distances = head.all_distances(successors.reshape(batch, -1, width), data.goal_embeddings[walks, times])
+        distances = distances.reshape(batch, num_states, num_actions, num_states).swapaxes(-1, -2)
         bellman = self._bellman(state, distances, data.walks.legal_actions[walks, times][:, :, None])
-        gaps = jnp.abs(times[:, :, None] - times[:, None, :])
-        return jnp.minimum(gaps, bellman)
+        elapsed = data.walks.elapsed[walks, times]
+        gaps = elapsed[:, None, :] - elapsed[:, :, None]
+        gaps = jnp.abs(gaps) if self.goal_rules.is_reversible else jnp.where(gaps >= 0, gaps, self.config.max_cost)
+        targets = jnp.minimum(jnp.minimum(gaps, bellman), self.config.max_cost)
+        if data.tokens is None:
+            return targets
+        tokens, fixed = data.tokens[walks, times], data.fixed[walks, times]
+        satisfied = ((tokens[:, :, None] == tokens[:, None]) | ~fixed[:, None]).all(axis=-1)
+        return jnp.where(satisfied, 0.0, targets)
 
     def diagnose(self, state: TrainState, resources: Any) -> dict[str, Float[Array, ""]]:
         """See base class: one set of recorded walks, encoded and imagined, with the alarm of leaking time.
@@ -206,7 +255,10 @@ class CostStage(Stage):
         times = jnp.arange(1, actions.shape[1] + 1)
 
         def time_error(latents):
-            return jnp.mean((head(latents, recorded[:, :1]) - times) ** 2)
+            if self.goal_rules.hindsight_mask is not None:
+                masks = self._hindsight_masks(states[:, 1:], self.update_key)
+                latents = leave_open(latents, masks, world_model.encoder.num_slots)
+            return jnp.mean((head(recorded[:, :1], latents) - times) ** 2)
 
         recorded_error, imagined_error = time_error(recorded[:, 1:]), time_error(imagined.swapaxes(0, 1))
         leaks = imagined_error < (1 - DRIFT_TOLERANCE) * recorded_error

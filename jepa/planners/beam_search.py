@@ -11,8 +11,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, UInt
 
-from jepa.latents import fingerprints
 from jepa.planners.base import GoalLatents, Planner, PlanningModel
+from jepa.planners.memory import (
+    empty_memory,
+    first_of_its_kind,
+    nonzero_fingerprints,
+    remember,
+    remembered,
+)
 from jepa.types import Plan, pytree, require_positive
 
 
@@ -81,14 +87,13 @@ def _start(config: BeamSearch, model: PlanningModel, start: Float[Array, "B D"],
     batch, width = start.shape
     places = jnp.arange(config.width)
     tree = (config.horizon, batch, config.width)
-    table_size = 1 << (8 * config.width * config.horizon - 1).bit_length()
-    seen = jnp.zeros((batch, table_size), jnp.uint32)
+    seen = empty_memory(batch, config.width * config.horizon)
     solved = model.goal_difference(start[:, None], goal)[:, 0] < config.same_state_tolerance
     return _Search(
         ply=jnp.zeros((), jnp.int32),
         latents=jnp.broadcast_to(start[:, None], (batch, config.width, width)),
         alive=jnp.broadcast_to(places == 0, (batch, config.width)),
-        seen=_remember(seen, _fingerprints(config, start)[:, None], jnp.ones((batch, 1), bool)),
+        seen=remember(seen, nonzero_fingerprints(start, config.fingerprint_bits)[:, None], jnp.ones((batch, 1), bool)),
         parents=jnp.zeros(tree, jnp.int32),
         actions=jnp.full(tree, -1, jnp.int32),
         costs=jnp.full(tree, jnp.nan),
@@ -110,8 +115,8 @@ def _expand(config: BeamSearch, model: PlanningModel, goal: GoalLatents, search:
     legal = legal.reshape(batch, -1)
     costs = model.cost(successors, goal)
     reaches_goal = legal & (model.goal_difference(successors, goal) < config.same_state_tolerance)
-    codes = _fingerprints(config, successors)
-    is_new = _first_of_its_kind(codes, legal) & ~_remembered(search.seen, codes)
+    codes = nonzero_fingerprints(successors, config.fingerprint_bits)
+    is_new = first_of_its_kind(codes, legal) & ~remembered(search.seen, codes)
     # A node at the goal comes first, whatever its predicted cost.
     scores = jnp.where(legal & is_new, costs, jnp.inf)
     scores = jnp.where(reaches_goal, -1.0, scores)
@@ -124,7 +129,7 @@ def _expand(config: BeamSearch, model: PlanningModel, goal: GoalLatents, search:
         ply=ply + 1,
         latents=jnp.take_along_axis(successors, chosen[..., None], axis=1),
         alive=alive & running[:, None],
-        seen=_remember(search.seen, kept_codes, alive),
+        seen=remember(search.seen, kept_codes, alive),
         parents=search.parents.at[ply].set(chosen // num_actions),
         actions=search.actions.at[ply].set(chosen % num_actions),
         costs=search.costs.at[ply].set(jnp.take_along_axis(costs, chosen, axis=1)),
@@ -133,52 +138,6 @@ def _expand(config: BeamSearch, model: PlanningModel, goal: GoalLatents, search:
         best=jnp.where(running, 0, search.best),
         num_nodes_generated=search.num_nodes_generated + jnp.where(running, legal.sum(axis=-1), 0),
     )
-
-
-def _fingerprints(config: BeamSearch, latents: Float[Array, "*B D"]) -> UInt[Array, "*B"]:
-    return jnp.maximum(fingerprints(latents, config.fingerprint_bits), 1)
-
-
-_MULTIPLIERS = (2654435761, 2246822519)
-"""Odd numbers that spread codes over a table (Knuth; xxHash). Two places for a code make a clash in both rare."""
-
-
-def _places(codes: UInt[Array, "B C"], table_size: int) -> list[Int[Array, "B C"]]:
-    """Where a code belongs in a table of a power of two: the upper bits of a multiplicative hash, twice."""
-    shift = jnp.uint32(33 - table_size.bit_length())
-    return [((codes * jnp.uint32(factor)) >> shift).astype(jnp.int32) for factor in _MULTIPLIERS]
-
-
-def _first_of_its_kind(codes: UInt[Array, "B C"], candidates: Bool[Array, "B C"]) -> Bool[Array, "B C"]:
-    """Keeps the first of the candidates with equal codes.
-
-    Each writes its number into a table, the lowest wins; who loses to an equal code is a duplicate. The first is never
-    lost; a duplicate survives only if it loses to a different code in both of its places.
-    """
-    batch, count = codes.shape
-    table_size = 1 << (2 * count - 1).bit_length()
-    numbers = jnp.broadcast_to(jnp.arange(count), codes.shape)
-    entries = jnp.where(candidates, numbers, count)
-    rows = jnp.arange(batch)[:, None]
-    is_first = jnp.ones_like(candidates)
-    for places in _places(codes, table_size):
-        table = jnp.full((batch, table_size), count).at[rows, places].min(entries)
-        winner = jnp.minimum(table[rows, places], count - 1)
-        is_first &= (winner == numbers) | (jnp.take_along_axis(codes, winner, axis=1) != codes)
-    return is_first
-
-
-def _remember(seen: UInt[Array, "B H"], codes: UInt[Array, "B W"], valid: Bool[Array, "B W"]) -> UInt[Array, "B H"]:
-    rows, table_size = jnp.arange(seen.shape[0])[:, None], seen.shape[1]
-    for places in _places(codes, table_size):
-        seen = seen.at[rows, jnp.where(valid, places, table_size)].set(codes, mode="drop")
-    return seen
-
-
-def _remembered(seen: UInt[Array, "B H"], codes: UInt[Array, "B C"]) -> Bool[Array, "B C"]:
-    """Whether a code was remembered and at least one of its places has not been taken by another since."""
-    found = [jnp.take_along_axis(seen, places, axis=1) == codes for places in _places(codes, seen.shape[1])]
-    return found[0] | found[1]
 
 
 def _trace_back(config: BeamSearch, search: _Search, start_costs: Float[Array, " B"]) -> Plan:

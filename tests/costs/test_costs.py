@@ -13,7 +13,7 @@ from jepa.behaviours import NonBacktrackingWalks
 from jepa.costs.base import Cost, CostModule
 from jepa.costs.euclidean import EuclideanCost
 from jepa.costs.imagination import Imagination, imagine_walks
-from jepa.costs.learning import CostLearning, CostStage
+from jepa.costs.learning import CostLearning, CostStage, GoalRules
 from jepa.dataset import collect_walks
 from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.metrics import spearman
@@ -40,19 +40,25 @@ def latents() -> jax.Array:
 
 
 def test_the_shipped_costs_are_found():
-    assert "EuclideanCost" in {type(cost).__name__ for cost in COSTS}
+    assert {"EuclideanCost", "PairwiseCost"} <= {type(cost).__name__ for cost in COSTS}
 
 
 def test_a_cost_is_the_distance_of_embeddings_for_all_shapes(head, latents):
     pairs = jax.jit(lambda latents: head(latents[:, None], latents[None]))(latents)
-    embeddings = head.embed(latents)
-    np.testing.assert_allclose(head.distance(embeddings[:, None], embeddings[None]), pairs, atol=1e-5)
+    embeddings, goals = head.embed(latents), head.embed_goal(latents)
+    np.testing.assert_allclose(head.distance(embeddings[:, None], goals[None]), pairs, atol=1e-5)
+    np.testing.assert_allclose(head.all_distances(embeddings, goals), pairs, atol=2e-3)
+    batched = head.all_distances(jnp.stack([embeddings[:2], embeddings[2:4]]), jnp.stack([goals[:3], goals[3:]]))
+    np.testing.assert_allclose(batched, jnp.stack([pairs[:2, :3], pairs[2:4, 3:]]), atol=2e-3)
     np.testing.assert_allclose(head(latents, latents[0]), pairs[:, 0], atol=1e-5)
     np.testing.assert_allclose(head(latents[2], latents[3]), pairs[2, 3], atol=1e-5)
 
 
-def test_costs_are_distances(head, latents):
+def test_symmetric_costs_are_distances_and_others_are_positive(head, latents):
     cost = np.asarray(head(latents[:, None], latents[None]))
+    if not head.is_symmetric:
+        assert (cost > 0).all() and np.abs(cost - cost.T).max() > 0.01
+        return
     assert (np.diag(cost) < 0.01).all()
     assert (cost[~np.eye(len(cost), dtype=bool)] > 0.01).all()
     np.testing.assert_allclose(cost, cost.T, atol=1e-5)
@@ -182,7 +188,9 @@ def clock_losses(walks):
         bellman_start=0.5,
     )
     schedule = Schedule(num_updates=2, batch_size=11 * 32, updates_per_call=1)
-    stage = CostStage(config, schedule, world_model, walks, jax.random.key(0), data_mesh(jax.devices()[:1]))
+    stage = CostStage(
+        config, schedule, world_model, walks, GoalRules(), jax.random.key(0), data_mesh(jax.devices()[:1])
+    )
     resources = stage.resources({"world_model": world_model.init().params})
     call = stage.compile()
 
@@ -229,7 +237,9 @@ def test_a_cost_learns_the_exact_distances_of_an_exact_world(walks, distances):
     )
     schedule = Schedule(num_updates=1000, batch_size=256, updates_per_call=20, learning_rate=3e-3)
     world_model = world_model_stage(walks)
-    stage = CostStage(config, schedule, world_model, walks, jax.random.key(0), data_mesh(jax.devices()[:1]))
+    stage = CostStage(
+        config, schedule, world_model, walks, GoalRules(), jax.random.key(0), data_mesh(jax.devices()[:1])
+    )
     params = {"world_model": world_model.init().params}
     calls = list(stage.run(stage.init(), params))
     assert all(losses["alarm_drift"] == 0 for _, losses in calls)
