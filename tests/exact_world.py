@@ -31,6 +31,9 @@ class OneHotModule(EncoderModule):
         codes = jax.nn.one_hot(tokens, self.vocab_size).reshape(*tokens.shape[:-1], -1)
         return normalize_slots(codes, self.num_slots)
 
+    def slot_codes(self):
+        return normalize_slots(jnp.eye(self.vocab_size), 1)
+
     def decode(self, latents):
         return jnp.argmax(latents.reshape(*latents.shape[:-1], self.num_slots, -1), axis=-1).astype(jnp.int32)
 

@@ -9,12 +9,14 @@ import pytest
 from flax import nnx
 
 import jepa.costs
-from jepa.behaviours import NonBacktrackingWalks
+from jepa.behaviours import NonBacktrackingWalks, RandomWalks
 from jepa.costs.base import Cost, CostModule
 from jepa.costs.euclidean import EuclideanCost
 from jepa.costs.imagination import Imagination, imagine_walks
 from jepa.costs.learning import CostLearning, CostStage, GoalRules
+from jepa.costs.pairwise import PairwiseCost
 from jepa.dataset import collect_walks
+from jepa.envs.countdown import Countdown
 from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.metrics import spearman
 from jepa.training import Schedule, WorldModelStage, data_mesh
@@ -223,6 +225,57 @@ def test_the_alarm_rises_when_latents_leak_time(clock_losses):
     assert figures["alarm_drift"] == 1
     assert figures["recorded_time_error"] == pytest.approx((np.arange(1, 25) ** 2).mean(), rel=0.01)
     assert figures["imagined_time_error"] < 1e-3 * figures["recorded_time_error"]
+
+
+# --- Goals in hindsight, where moves cannot be undone.
+
+
+@pytest.fixture(scope="module")
+def countdown_targets():
+    """States of imagined walks, the masks of what they ask for as goals, and the targets of all pairs."""
+    env = Countdown(num_numbers=3, max_value=40)
+    walks = collect_walks(env, RandomWalks(walk_length=2), 2 * 64, seed=0)
+    schedule = Schedule(num_updates=2, batch_size=3 * 32, updates_per_call=1)
+    mesh = data_mesh(jax.devices()[:1])
+    world_model = WorldModelStage(exact_world_model(env), schedule, env, walks, jax.random.key(0), mesh)
+    config = CostLearning(
+        head=PairwiseCost(hidden_width=8),
+        imagination=Imagination(num_walks=32, walk_length=3),
+        states_per_walk=4,
+        max_cost=9.0,
+        bellman_start=1.0,
+    )
+    rules = GoalRules(is_reversible=env.is_reversible, hindsight_mask=env.hindsight_mask)
+    stage = CostStage(config, schedule, world_model, walks, rules, jax.random.key(0), mesh)
+    resources = stage.resources({"world_model": world_model.init().params})
+    state = stage.init()
+    data = jax.jit(stage.prepare)(state, resources)
+    indices = jnp.broadcast_to(jnp.arange(32)[:, None], (32, 4))
+    times = jnp.broadcast_to(jnp.arange(4), (32, 4))
+    targets = stage._pair_targets(state, data, indices, times)
+    return env, np.asarray(data.tokens), np.asarray(data.fixed), np.asarray(data.goals), np.asarray(targets)
+
+
+def test_a_goal_in_hindsight_is_a_part_of_a_reached_state(countdown_targets):
+    env, tokens, fixed, goals, _ = countdown_targets
+    assert (fixed.sum(axis=-1) == 1).all() and (tokens[fixed] > 0).all()
+    is_open = (goals.reshape(*fixed.shape, -1) == 0).all(axis=-1)
+    assert (is_open == ~fixed).all()
+
+
+def test_targets_towards_goals_in_hindsight(countdown_targets):
+    env, tokens, fixed, _, targets = countdown_targets
+    legal = np.asarray(jax.vmap(jax.vmap(env.legal_actions))(tokens)).any(axis=-1)
+    assert not legal[:, 3].any() and legal[:, 0].all()
+    kinds = set()
+    for walk in range(len(tokens)):
+        clock = np.concatenate([[0], np.cumsum(legal[walk])])[:4]  # It stands still behind a dead end.
+        for i, j in np.ndindex(4, 4):
+            has_it = (tokens[walk, i] == tokens[walk, j])[fixed[walk, j]].all()
+            expected = 0 if has_it else clock[j] - clock[i] if j >= i else 9
+            kinds.add((bool(has_it), j > i))
+            assert targets[walk, i, j] == expected
+    assert kinds == {(True, True), (True, False), (False, True), (False, False)}
 
 
 # --- Learning.
