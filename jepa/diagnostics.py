@@ -22,9 +22,22 @@ _MAX_RANKED_STATES = 200
 
 
 def world_model_figures(
-    env: Env, world_model: WorldModelModule, cost: CostModule, problems: Problem, key: Key[Array, ""]
+    env: Env,
+    world_model: WorldModelModule,
+    cost: CostModule,
+    problems: Problem,
+    optimal_lengths: Int[np.ndarray, " B"],
+    key: Key[Array, ""],
 ) -> dict[str, float]:
     """Returns rollout accuracy, quality of the cost, and effective rank on the states of test problems.
+
+    Args:
+      env: the domain.
+      world_model: what predicts.
+      cost: what leads the search.
+      problems: B problems.
+      optimal_lengths: least numbers of actions, -1 where they are not known.
+      key: for the actions of the rollouts.
 
     Returns:
       `rollout_accuracy_K` after K random legal moves, predicted without looking at a state: the share whose nearest
@@ -37,14 +50,13 @@ def world_model_figures(
     figures = {name: float(value) for name, value in rollouts.items()}
     encoded = jax.jit(world_model.encode)(problems.start)
     figures["effective_rank"] = float(jax.jit(effective_rank)(encoded))
-    exact = env.optimal_lengths(problems)
-    known = exact >= 0
+    known = optimal_lengths >= 0
     if not known.any():
         return figures | {"cost_spearman": math.nan, "sibling_ranking_accuracy": math.nan}
     model, goals = planning_model(world_model, cost), _goal_latents(env, world_model, problems)
     predict = jax.jit(lambda start, goal: model.cost(world_model.encode(start)[:, None], goal)[:, 0])
     predicted = np.asarray(predict(problems.start, goals))
-    figures["cost_spearman"] = spearman(predicted[known], exact[known])
+    figures["cost_spearman"] = spearman(predicted[known], optimal_lengths[known])
     figures["sibling_ranking_accuracy"] = _sibling_ranking(env, world_model, cost, problems)
     return figures
 

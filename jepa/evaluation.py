@@ -106,6 +106,29 @@ def load_problems(env: Env, config: Evaluation) -> Problem:
         raise ValueError(f"{config.problems}: {error}") from error
 
 
+def exact_lengths(env: Env, problems: Problem, config: Evaluation) -> Int[np.ndarray, " B"]:
+    """Returns the least number of actions of each problem, -1 where it is not known.
+
+    A problems file may bring them as `optimal_length`, for domains that are too large to be solved exactly here; drawn
+    problems, and those of a file without, are solved by the domain's exact solver.
+
+    Raises:
+      ValueError: the array of the file is not one length for each problem.
+    """
+    lengths = (
+        None if config.problems is None else _read_arrays(config.problems, config.num_problems).get("optimal_length")
+    )
+    if lengths is None:
+        return np.asarray(env.optimal_lengths(problems))
+    count = problems.start.shape[0]
+    if lengths.shape != (count,) or not np.issubdtype(lengths.dtype, np.integer) or (lengths < -1).any():
+        raise ValueError(
+            f"{config.problems}: `optimal_length` must be {count} whole numbers, one per problem and -1 where it is "
+            f"not known; came {lengths.dtype} of shape {list(lengths.shape)}"
+        )
+    return lengths.astype(np.int64)
+
+
 @functools.partial(jax.jit, static_argnames="env")
 def _sample_problems(env: Env, keys: Key[Array, " B"]) -> Problem:
     return jax.vmap(env.sample_problem)(keys)
@@ -133,6 +156,7 @@ def solve(
     config: Evaluation,
     mesh: Mesh,
     on_batch: Callable[[int], None] = lambda num_done: None,
+    optimal_lengths: Int[np.ndarray, " B"] | None = None,
 ) -> PlanRecords:
     """Plans for all problems in batches over the devices of a mesh, and grades every plan.
 
@@ -144,6 +168,7 @@ def solve(
       config: how many are planned together; all of them, if it does not say.
       mesh: the devices, between which each batch is split.
       on_batch: called with the number of problems done, first with 0, for a progress bar.
+      optimal_lengths: least numbers of actions, where they are known already; None to ask the domain.
     """
     count = problems.start.shape[0]
     wanted = config.problems_per_batch or count
@@ -172,7 +197,7 @@ def solve(
         claims_solved=plans.claims_solved,
         solved=solved,
         plan_lengths=lengths,
-        optimal_lengths=np.asarray(env.optimal_lengths(problems)),
+        optimal_lengths=np.asarray(env.optimal_lengths(problems)) if optimal_lengths is None else optimal_lengths,
         num_nodes_generated=plans.num_nodes_generated,
         seconds_per_problem=seconds / (len(batches) * size),
     )

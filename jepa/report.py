@@ -15,7 +15,7 @@ import numpy as np
 from jepa.agents.base import PlanFunction
 from jepa.config import to_json
 from jepa.diagnostics import world_model_figures
-from jepa.evaluation import PlanRecords, exact_plan_function, load_problems, solve
+from jepa.evaluation import PlanRecords, exact_lengths, exact_plan_function, load_problems, solve
 from jepa.metrics import wilson_interval
 from jepa.planners.base import Planner
 from jepa.planners.random_shooting import RandomShooting
@@ -50,18 +50,21 @@ def evaluate_run(run: Run, show: Callable[[str, int, int], None]) -> Report:
     experiment = run.experiment
     env, agent, evaluation, mesh = experiment.env, experiment.agent, experiment.evaluation, data_mesh()
     problems = load_problems(env, evaluation)
+    lengths = exact_lengths(env, problems, evaluation)
     count = problems.start.shape[0]
 
     def grade(phase: str, planner: Planner, plan_function: PlanFunction) -> PlanRecords:
         batched = evaluation.batched(planner.nodes_per_ply(env.num_actions))
-        return solve(env, plan_function, run.params, problems, batched, mesh, lambda done: show(phase, done, count))
+        return solve(
+            env, plan_function, run.params, problems, batched, mesh, lambda done: show(phase, done, count), lengths
+        )
 
     records = grade("learned model", agent.planner, agent.plan_function(env))
     ceiling = grade("exact model", agent.planner, exact_plan_function(env, agent))
     shooting = _floor(agent.planner.horizon, records)
     floor = grade("random plans", shooting, dataclasses.replace(agent, planner=shooting).plan_function(env))
     world_model, cost = agent.modules(env, run.params)
-    figures = world_model_figures(env, world_model, cost, problems, jax.random.key(evaluation.problem_seed))
+    figures = world_model_figures(env, world_model, cost, problems, lengths, jax.random.key(evaluation.problem_seed))
     summary = _summary(run, records, ceiling, floor) | figures
     return Report(
         summary={name: _json_number(value) for name, value in summary.items()}, problems=problems, records=records

@@ -16,7 +16,7 @@ from jepa.costs.euclidean import EuclideanCost
 from jepa.envs.base import full_goal
 from jepa.envs.pocket_cube import PocketCube
 from jepa.envs.sliding_tiles import SlidingTiles
-from jepa.evaluation import Evaluation, exact_model, load_problems, solve
+from jepa.evaluation import Evaluation, exact_lengths, exact_model, load_problems, solve
 from jepa.report import false_claim_fraction
 from jepa.training import data_mesh
 from jepa.types import Goal, Plan
@@ -210,6 +210,27 @@ def test_wrong_plans_are_rejected_whatever_they_claim(problems, plans, damage):
     records = solve(TILES, plan_function(problems, wrong), {}, problems, Evaluation(), data_mesh())
     np.testing.assert_array_equal(np.flatnonzero(~records.solved), chosen)
     assert false_claim_fraction(records) == len(chosen) / 11
+
+
+# ---- optimal lengths
+
+
+def test_optimal_lengths_come_from_the_file_where_it_has_them(tmp_path, problems):
+    path, config = tmp_path / "problems.npz", Evaluation(problems=tmp_path / "problems.npz", num_problems=4)
+    exact = TILES.optimal_lengths(problems)
+    np.savez(path, start=problems.start)
+    assert exact_lengths(TILES, load_problems(TILES, config), config).tolist() == exact[:4].tolist()
+    np.savez(path, start=problems.start, optimal_length=np.arange(11, dtype=np.int16) - 1)
+    assert exact_lengths(TILES, load_problems(TILES, config), config).tolist() == [-1, 0, 1, 2]
+    assert exact_lengths(TILES, problems, Evaluation()).tolist() == exact.tolist()
+
+
+@pytest.mark.parametrize("lengths", [np.zeros((4, 1), int), np.zeros(4), np.full(4, -2), np.zeros(3, int)])
+def test_optimal_lengths_of_a_file_that_cannot_be_are_refused(tmp_path, problems, lengths):
+    config = Evaluation(problems=tmp_path / "problems.npz", num_problems=4)
+    np.savez(config.problems, start=problems.start[:4], optimal_length=lengths)
+    with pytest.raises(ValueError, match="`optimal_length` must be 4 whole numbers, one per problem"):
+        exact_lengths(TILES, load_problems(TILES, config), config)
 
 
 # ---- the exact model

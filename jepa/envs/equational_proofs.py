@@ -1,0 +1,271 @@
+"""Equational proofs: rewrite a term by the rules of a theory until it is another term.
+
+A plan from one term to another is a proof that the two are equal in everything that obeys the rules; a finite model
+in which they differ is a proof that there is no such plan (`theories.find_countermodel`).
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Int, Key
+
+from jepa.envs.base import Env, full_goal, states_from_arrays
+from jepa.envs.heap_terms import decode_term, invariant_values, is_test_term, malformed_reason, random_term
+from jepa.envs.proof_search import Rewrites, forward_rewrites, shortest_proofs
+from jepa.envs.theories import CONSTANTS, THEORIES, Theory, find_countermodel, write_term
+from jepa.types import Problem
+
+T = TypeVar("T")
+
+MAX_PROOF_LENGTH = 8
+"""A test problem takes at most as many rewrites."""
+DEPTH_RANGE = (3, 5)
+"""Fewer levels leave no room for the rules; with more, the terms that an action may have forgotten are too many."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EquationalProofs(Env):
+    """Terms of a theory, rewritten one rule at a time; the goal is a given term.
+
+    A state is a term on a binary tree in heap order: token k - 1 is that of slot k, the root is slot 1, the children of
+    k are 2k and 2k + 1, and the only argument of a unary symbol is the left child. Token 0 is an empty slot, token
+    i + 1 symbol i of the theory; for groups 1 *, 2 ', 3 e, 4 a, 5 b, 6 c, for Boolean algebra 1 &, 2 |, 3 ~, 4 0,
+    5 1, 6 a, 7 b, 8 c.
+
+    An action is a rule, a direction and a position. It is legal where the rule's side matches the subterm, the result
+    fits into the tree and differs from what was there. Where the new side has a variable that the old one lacks, there
+    is an action for each constant a, b, c that it can become. 84 actions for groups of 4 levels, 142 for Boolean
+    algebra.
+
+    Rewriting never changes the values of a term in a model of the theory, so these tell training from test: a bit of
+    their hash does, the same for all ways to rename a, b and c. No recorded walk ever sees a term of a test problem.
+    """
+
+    theory: str = "groups"
+    """A key of `theories.THEORIES`."""
+    max_depth: int = 4
+    """Levels of the tree; 3 to 5."""
+
+    def __post_init__(self) -> None:
+        """Refuses theories that are not there, and trees too small or too large."""
+        if self.theory not in THEORIES:
+            raise ValueError(f"EquationalProofs.theory must be one of {sorted(THEORIES)}, came {self.theory!r}")
+        least, most = DEPTH_RANGE
+        if not least <= self.max_depth <= most:
+            raise ValueError(f"EquationalProofs.max_depth must lie in {least}..{most}, came {self.max_depth}")
+
+    @property
+    def name(self) -> str:
+        """Such as `equational_proofs_groups`; with the levels at the end where they are not 4."""
+        levels = "" if self.max_depth == 4 else f"_{self.max_depth}"
+        return f"equational_proofs_{self.theory}{levels}"
+
+    @property
+    def num_tokens(self) -> int:
+        """One per slot."""
+        return 2**self.max_depth - 1
+
+    @property
+    def vocab_size(self) -> int:
+        """Nothing, and the symbols."""
+        return 1 + len(self._theory.symbols)
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """Such as `right unit > 2`: the rule from left to right at slot 2; `right inverse < 2 a` brings in an a."""
+        return tuple(
+            f"{move.rule.name} {'>' if move.is_left_to_right else '<'} {move.position} {move.filling or ''}".strip()
+            for move in self._rewrites.moves
+        )
+
+    @property
+    def is_reversible(self) -> bool:
+        """What a rule forgets (x in x * x' = e) comes back in one action only if it was one of a, b, c."""
+        return False
+
+    @property
+    def _theory(self) -> Theory:
+        return THEORIES[self.theory]
+
+    @property
+    def _rewrites(self) -> Rewrites:
+        return forward_rewrites(self.theory, self.max_depth)
+
+    def step(self, state: Int[Array, " N"], action: Int[Array, ""]) -> Int[Array, " N"]:
+        """Rewrites a subterm."""
+        pattern = jnp.asarray(self._rewrites.pattern)[action]
+        return jnp.where(self._matches(state, pattern), self._rewritten(state, action), state)
+
+    def legal_actions(self, state: Int[Array, " N"]) -> Bool[Array, " A"]:
+        """Rules that match at their positions, with a result that fits and is new."""
+        matches = self._matches(state, jnp.arange(len(self._rewrites.expected)))[self._rewrites.pattern]
+        return matches & (self._rewritten(state, jnp.arange(self.num_actions)) != state).any(axis=-1)
+
+    def _matches(self, state: Int[Array, " N"], pattern: Int[Array, "*P"]) -> Bool[Array, "*P"]:
+        expected, equal_to, position = (
+            jnp.asarray(table)[pattern]
+            for table in (self._rewrites.expected, self._rewrites.equal_to, self._rewrites.position)
+        )
+        holds = ((expected < 0) | (state == expected)) & (state == state[equal_to])
+        return holds.all(axis=-1) & (state[position] > 0)
+
+    def _rewritten(self, state: Int[Array, " N"], action: Int[Array, "*A"]) -> Int[Array, "*A N"]:
+        extended = jnp.concatenate([state, jnp.arange(self.vocab_size, dtype=jnp.int32)])
+        return extended[jnp.asarray(self._rewrites.source)[action]]
+
+    def initial_state(self, key: Key[Array, ""]) -> Int[Array, " N"]:
+        """Draws a term of the training split that can be rewritten."""
+
+        def fits(state):
+            return ~self._is_test_term(state) & self.legal_actions(state).any()
+
+        return _draw_until(fits, self._random_term, key)
+
+    def sample_problem(self, key: Key[Array, ""]) -> Problem:
+        """Draws a term of the test split, and another one that some random rewrites, at most 8, make of it."""
+        return _draw_until(self._is_test_problem, self._random_problem, key)
+
+    def sample_refutable(self, key: Key[Array, ""]) -> Problem:
+        """Draws an equation that is false: as `sample_problem`, but one constant of the goal is another one.
+
+        Both terms are of the test split; `theories.find_countermodel` finds a model in which they differ.
+        """
+        return _draw_until(self._is_refutable_test_problem, self._random_near_miss, key)
+
+    def _random_term(self, key: Key[Array, ""]) -> Int[Array, " N"]:
+        return random_term(self._theory, self.max_depth, key)
+
+    def _is_test_term(self, state: Int[Array, " N"]) -> Bool[Array, ""]:
+        return is_test_term(self.theory, state)
+
+    def _random_problem(self, key: Key[Array, ""]) -> Problem:
+        term_key, length_key, walk_key = jax.random.split(key, 3)
+        start = self._random_term(term_key)
+        length = jax.random.randint(length_key, (), 1, MAX_PROOF_LENGTH + 1)
+
+        def rewrite(state, inputs):
+            key, time = inputs
+            scores = jnp.where(self.legal_actions(state), jax.random.uniform(key, (self.num_actions,)), -1.0)
+            return jnp.where(time < length, self.step(state, jnp.argmax(scores)), state), None
+
+        keys = jax.random.split(walk_key, MAX_PROOF_LENGTH)
+        goal, _ = jax.lax.scan(rewrite, start, (keys, jnp.arange(MAX_PROOF_LENGTH)))
+        return Problem(start=start, goal=full_goal(goal))
+
+    def _is_test_problem(self, problem: Problem) -> Bool[Array, ""]:
+        return self._is_test_term(problem.start) & (problem.goal.tokens != problem.start).any()
+
+    def _random_near_miss(self, key: Key[Array, ""]) -> Problem:
+        problem_key, place_key, constant_key = jax.random.split(key, 3)
+        problem = self._random_problem(problem_key)
+        goal, first = problem.goal.tokens, self.vocab_size - len(CONSTANTS)
+        scores = jnp.where(goal >= first, jax.random.uniform(place_key, goal.shape), -1.0)
+        place = jnp.argmax(scores)
+        other = first + (goal[place] - first + jax.random.randint(constant_key, (), 1, len(CONSTANTS))) % len(CONSTANTS)
+        changed = goal.at[place].set(jnp.where(goal[place] >= first, other, goal[place]))
+        return Problem(start=problem.start, goal=full_goal(changed))
+
+    def _is_refutable_test_problem(self, problem: Problem) -> Bool[Array, ""]:
+        start, goal = problem.start, problem.goal.tokens
+        is_false = (invariant_values(self.theory, start) != invariant_values(self.theory, goal)).any()
+        return is_false & self._is_test_term(start) & self._is_test_term(goal)
+
+    def optimal_lengths(self, problems: Problem) -> Int[np.ndarray, " B"]:
+        """Returns the length of a shortest proof; 0 where start and goal are the same.
+
+        -1 where there is none: start and goal differ in a model, or every way leads through terms that do not fit into
+        the tree. Also where the search is given up (see `proof_search.MAX_NODES`), and where the start or the goal is
+        not a term or the goal leaves a slot open.
+        """
+        starts, goals = np.asarray(problems.start), np.asarray(problems.goal.tokens)
+        lengths = np.full(len(starts), -1)
+        known = np.asarray(problems.goal.mask).all(axis=1)
+        pairs: dict[bytes, list[int]] = {}
+        for index in np.flatnonzero(known).tolist():
+            start, goal = starts[index], goals[index]
+            if self.invalid_reason(start) is None and self.invalid_reason(goal) is None:
+                if find_countermodel(self._theory, self._decode(start), self._decode(goal)) is None:
+                    pairs.setdefault(goal.tobytes(), []).append(index)
+        for indices in pairs.values():
+            unique, inverse = np.unique(starts[indices], axis=0, return_inverse=True)
+            found = shortest_proofs(self.theory, self.max_depth, unique, goals[indices[0]])
+            lengths[indices] = found[inverse.ravel()]
+        return lengths
+
+    def _decode(self, state: Int[np.ndarray, " N"]):
+        return decode_term(self._theory, state)
+
+    def invalid_reason(self, state: Int[np.ndarray, " N"]) -> str | None:
+        """Says what is wrong with a state: a symbol without its arguments, or a slot that is nobody's argument."""
+        if state.shape != (self.num_tokens,):
+            return f"expected {self.num_tokens} slots, came shape {list(state.shape)}"
+        return malformed_reason(self._theory, state)
+
+    def problems_from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Problem:
+        """Builds problems from `start` [B, N] and `goal` [B, N], terms in heap order (`heap_terms.encode_term`).
+
+        False equations are problems as well, those of which no plan may claim to have a proof.
+
+        Raises:
+          ValueError: an array is missing or of the wrong shape, there are not as many goals as starts, or something is
+            not a term; the message names the problem.
+        """
+        starts, goals = (states_from_arrays(self, arrays, name) for name in ("start", "goal"))
+        if len(goals) != len(starts):
+            raise ValueError(f"expected one goal per problem, came {len(goals)} goals for {len(starts)} problems")
+        return Problem(start=starts, goal=full_goal(goals))
+
+    def render(self, state: Int[np.ndarray, " N"]) -> str:
+        """Writes the term in infix notation, such as `(a * b)' * c`."""
+        return write_term(self._theory, self._decode(np.asarray(state)))
+
+
+def write_proof(env: EquationalProofs, problem: Problem, actions: Int[np.ndarray, " T"]) -> str:
+    """Writes a plan as a proof that a person can read and `proof_checker.check_proof` can check.
+
+    Args:
+      env: the domain.
+      problem: one problem.
+      actions: a plan that solves it; everything from the first -1 on is ignored.
+
+    Returns:
+      The theorem; the first term; then a line per rewrite with the new term, the rule, its direction, and the way from
+      the root to where it was applied, L for a left or only argument and R for a right one.
+
+    Raises:
+      ValueError: the plan is no proof; the message says where it fails.
+    """
+    plan = np.asarray(actions).tolist()
+    plan = plan[: plan.index(-1)] if -1 in plan else plan
+    state, goal = problem.start, env.render(np.asarray(problem.goal.tokens))
+    terms, reasons = [env.render(np.asarray(state))], [""]
+    for number, action in enumerate(plan):
+        if not 0 <= action < env.num_actions or not env.legal_actions(state)[action]:
+            raise ValueError(f"expected legal actions, came {action} as action {number}, on {terms[-1]}")
+        state = env.step(state, jnp.int32(action))
+        move = forward_rewrites(env.theory, env.max_depth).moves[action]
+        direction = "left to right" if move.is_left_to_right else "right to left"
+        way = "".join("LR"[int(bit)] for bit in f"{move.position:b}"[1:]) or "root"
+        terms.append(env.render(np.asarray(state)))
+        reasons.append(f"by {move.rule.name}, {direction}, at {way}")
+    if terms[-1] != goal:
+        raise ValueError(f"expected a plan that ends at {goal}, came one that ends at {terms[-1]}")
+    width = max(map(len, terms))
+    lines = [f"{'= ' if reason else '  '}{term:{width}}  {reason}" for term, reason in zip(terms, reasons, strict=True)]
+    return "\n".join(line.rstrip() for line in [f"Theorem of {env.theory}: {terms[0]} = {goal}", *lines])
+
+
+def _draw_until(
+    is_wanted: Callable[[T], Bool[Array, ""]], draw: Callable[[Key[Array, ""]], T], key: Key[Array, ""]
+) -> T:
+    """Draws again and again until what comes is wanted."""
+
+    def redraw(carry):
+        next_key, draw_key = jax.random.split(carry[0])
+        return next_key, draw(draw_key)
+
+    return jax.lax.while_loop(lambda carry: ~is_wanted(carry[1]), redraw, redraw((key, None)))[1]
