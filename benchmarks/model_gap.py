@@ -6,6 +6,7 @@ A planner of thousands of nodes looks for the errors of its world model. Each ro
 
 import dataclasses
 import functools
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def _variant(
     reidentification: Reidentification,
     noise: float = 0.3,
     horizon: int = 2,
+    num_updates: int | None = None,
 ) -> Experiment:
     flat = not isinstance(encoder, TokenSlotsEncoder)
     cost_training = dataclasses.replace(base.agent.cost_training, num_updates=NUM_COST_UPDATES)
@@ -65,8 +67,8 @@ def _variant(
         reidentification=reidentification,
     )
     schedule = base.agent.world_model_training
-    if flat:
-        schedule = dataclasses.replace(schedule, num_updates=FLAT_UPDATES)
+    if flat or num_updates is not None:
+        schedule = dataclasses.replace(schedule, num_updates=num_updates or FLAT_UPDATES)
     agent = dataclasses.replace(
         base.agent, world_model=world_model, world_model_training=schedule, cost_training=cost_training
     )
@@ -82,6 +84,9 @@ def variants(base: Experiment) -> Mapping[str, Experiment]:
         "slots, mixer, noise, nearest code (shipped)": make(slots, mixer, code),
         "slots, mixer, noise": make(slots, mixer, none),
         "slots, mixer": make(slots, mixer, none, noise=0.0, horizon=1),
+        "slots, mixer, trained as long as flat": make(
+            slots, mixer, none, noise=0.0, horizon=1, num_updates=FLAT_UPDATES
+        ),
         "flat, MLP": make(FLAT_ENCODER, MLPPredictor(), none, noise=0.0, horizon=1),
         "flat, MLP, noise and 3-step rollouts": make(FLAT_ENCODER, MLPPredictor(), none, noise=0.6, horizon=3),
         "flat, MLP, noise, re-encoded read-out": make(FLAT_ENCODER, MLPPredictor(), readout),
@@ -95,6 +100,7 @@ def main(
     config: Path = Path("configs/sliding_tiles.py"),
     seeds: tuple[int, ...] = (0,),
     num_problems: int = 300,
+    only: tuple[str, ...] = (),
     output: Path = Path("benchmarks/results/model_gap.json"),
 ) -> None:
     """Trains and grades every variant, or takes up finished ones, and writes the table.
@@ -103,20 +109,24 @@ def main(
       config: the experiment that the variants change.
       seeds: seeds of training, data included.
       num_problems: test problems.
+      only: names of rows to make anew, the others staying as they are in the output file; empty for all.
       output: JSON file to write.
     """
-    rows = []
+    rows = json.loads(output.read_text(encoding="utf-8"))["rows"] if only and output.exists() else []
     for name, variant in variants(load_config(config)).items():
         for seed in seeds:
+            if only and name not in only:
+                continue
             folder = Path("runs/model_gap") / name.replace(", ", "-").replace(" ", "_") / f"seed{seed}"
             train(dataclasses.replace(variant, seed=seed), folder, say=print)
-            rows.append({"variant": name, "seed": seed} | _grade(folder, num_problems))
+            rows = [row for row in rows if (row["variant"], row["seed"]) != (name, seed)]
+            rows.append({"variant": name, "seed": seed, "provenance": provenance()} | _grade(folder, num_problems))
             print(rows[-1], flush=True)
             _write(rows, output)
 
 
 def _write(rows: list[dict[str, Any]], output: Path) -> None:
-    write_json_atomic(output, {"command": "python -m benchmarks.model_gap", "provenance": provenance(), "rows": rows})
+    write_json_atomic(output, {"command": "python -m benchmarks.model_gap", "rows": rows})
     output.with_suffix(".md").write_text(_markdown(rows), encoding="utf-8")
 
 
