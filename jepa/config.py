@@ -23,7 +23,6 @@ from jepa.agents.base import Agent
 from jepa.agents.latent_planner import LatentPlanner
 from jepa.behaviours import Behaviour, NonBacktrackingWalks
 from jepa.envs.base import Env
-from jepa.envs.pocket_cube import PocketCube
 from jepa.evaluation import Evaluation
 
 
@@ -31,7 +30,7 @@ from jepa.evaluation import Evaluation
 class Experiment:
     """All that determines a result, apart from versions and hardware."""
 
-    env: Env = PocketCube()
+    env: Env
     """The reasoning domain."""
     behaviour: Behaviour = NonBacktrackingWalks()
     """Who made the recorded moves."""

@@ -152,7 +152,24 @@ def check_imports(root: pathlib.Path) -> Iterator[Offence]:
                     yield Offence(path, node.lineno, f"{importer} may not import {imported}")
 
 
-# ---- (b) no dead option
+# ---- (b) a domain is one file: no other code of the package knows one
+
+
+def check_domains(root: pathlib.Path) -> Iterator[Offence]:
+    domains = {path.stem for path in ROOT.glob("jepa/envs/*.py")} - {"__init__", "base", "distance_table"}
+    names_of_domains = domains | {"".join(part.title() for part in domain.split("_")) for domain in domains}
+    for path, tree in sources(root, *PACKAGE):
+        if path.startswith("jepa/envs/"):
+            continue
+        lines = set()
+        for node in ast.walk(tree):
+            names = [*imported_modules(path, node), dotted(node) if isinstance(node, ast.expr) else ""]
+            if names_of_domains & {part for name in names for part in name.split(".")}:
+                lines.add(node.lineno)
+        yield from (Offence(path, line, "shared code names a domain") for line in lines)
+
+
+# ---- (c) no dead option
 
 
 def check_dead_fields(root: pathlib.Path) -> Iterator[Offence]:
@@ -168,7 +185,7 @@ def check_dead_fields(root: pathlib.Path) -> Iterator[Offence]:
                 yield Offence(path, field.lineno, f"nothing reads the field {name}")
 
 
-# ---- (c) forbidden constructs
+# ---- (d) forbidden constructs
 
 
 def unsafe_import(node: ast.Import | ast.ImportFrom) -> str | None:
@@ -208,7 +225,7 @@ def check_forbidden(root: pathlib.Path) -> Iterator[Offence]:
                 yield Offence(path, node.lineno, reason)
 
 
-# ---- (d) sizes
+# ---- (e) sizes
 
 
 def check_sizes(root: pathlib.Path) -> Iterator[Offence]:
@@ -227,7 +244,7 @@ def check_sizes(root: pathlib.Path) -> Iterator[Offence]:
                 yield Offence(path.relative_to(root).as_posix(), limit + 1, message)
 
 
-# ---- (e) documentation
+# ---- (f) documentation
 
 
 def undocumented(body: list[ast.stmt]) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:
@@ -249,7 +266,7 @@ def check_docstrings(root: pathlib.Path) -> Iterator[Offence]:
                 yield Offence(path, field.lineno, f"the field {name} has no docstring under it")
 
 
-# ---- (f) nothing of a machine or of a registry in what is published
+# ---- (g) nothing of a machine or of a registry in what is published
 
 
 def check_machine_traces(root: pathlib.Path) -> Iterator[Offence]:
@@ -271,6 +288,7 @@ def check_machine_traces(root: pathlib.Path) -> Iterator[Offence]:
 
 CHECKS = (
     check_imports,
+    check_domains,
     check_dead_fields,
     check_forbidden,
     check_sizes,
@@ -323,6 +341,10 @@ CASES = (
     (check_imports, "jepa/__init__.py", "from jepa.types import Plan\n", [1]),
     (check_imports, "jepa/utils.py", "import jax\n", [1]),
     (check_imports, "jepa/report.py", "from jepa.utils import f\n", [1]),
+    (check_domains, "jepa/a.py", "from jepa.envs.sokoban import Sokoban\nx = 1\nx = Sokoban(size=7)\n", [1, 3]),
+    (check_domains, "jepa/costs/a.py", "from ..envs import base, sokoban\nenv = sokoban.Other()\n", [1, 2]),
+    (check_domains, "jepa/envs/b.py", "from jepa.envs.sokoban import Sokoban\n", []),
+    (check_domains, "configs/a.py", "from jepa.envs.sokoban import Sokoban\n", []),
     (check_dead_fields, "jepa/a.py", A_FIELD, [3]),
     (check_dead_fields, "jepa/a.py", f"{A_FIELD}c.width = 1\n", [3]),
     (check_dead_fields, "jepa/a.py", f"{A_FIELD}print(c.width)\n", []),

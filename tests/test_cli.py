@@ -14,7 +14,10 @@ import pytest
 from jepa import config as config_module
 from jepa.cli import parse_eval, parse_train, user_errors
 from jepa.config import Experiment, debug, differences, load_config, to_json
+from jepa.envs.pocket_cube import PocketCube
 from tests.test_config import CONFIGS, EACH_CONFIG, leaves
+
+EXPERIMENT = Experiment(env=PocketCube())
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +28,7 @@ def full_compilation():
 
 @pytest.fixture
 def run_dir(tmp_path) -> Path:
-    (tmp_path / "config.json").write_text(json.dumps(to_json(Experiment())))
+    (tmp_path / "config.json").write_text(json.dumps(to_json(EXPERIMENT)))
     return tmp_path
 
 
@@ -68,16 +71,23 @@ def test_debug_has_a_folder_of_its_own():
 
 
 def test_evaluation_starts_from_the_run(run_dir, tmp_path):
-    assert parse_eval([str(run_dir)]) == (Experiment(), run_dir, run_dir)
+    assert parse_eval([str(run_dir)]) == (EXPERIMENT, run_dir, run_dir)
     words = ["--num-problems", "20", "--planner.width", "64", "--output-dir", str(tmp_path / "out")]
     experiment, folder, output = parse_eval([str(run_dir), *words])
-    assert differences(Experiment(), experiment) == {"num_problems": "1000 -> 20", "planner.width": "256 -> 64"}
+    assert differences(EXPERIMENT, experiment) == {
+        "num_problems": "1000 -> 20",
+        "planner.width": "256 -> 64",
+    }
     assert (folder, output) == (run_dir, tmp_path / "out")
 
 
 def test_debug_of_an_evaluation_leaves_training_as_it_is(run_dir):
     experiment, _, _ = parse_eval([str(run_dir), "--debug", "--planner.horizon", "5"])
-    assert differences(Experiment(), experiment).keys() == {"num_problems", "planner.width", "planner.horizon"}
+    assert differences(EXPERIMENT, experiment).keys() == {
+        "num_problems",
+        "planner.width",
+        "planner.horizon",
+    }
 
 
 @pytest.mark.parametrize(
@@ -213,6 +223,9 @@ def test_unknown_config_ends_with_a_message(capsys):
 
 def test_bug_in_the_package_below_a_config_keeps_its_traceback(tmp_path, monkeypatch):
     monkeypatch.setattr(config_module, "to_json", lambda value: dataclasses.fields(3))
-    (tmp_path / "good.py").write_text("from jepa.config import Experiment\nconfig = Experiment()\n")
+    (tmp_path / "good.py").write_text(
+        "from jepa.config import Experiment\nfrom jepa.envs.pocket_cube import PocketCube\n"
+        "config = Experiment(env=PocketCube())\n"
+    )
     with pytest.raises(TypeError), user_errors():
         parse_train([str(tmp_path / "good.py")])

@@ -18,6 +18,8 @@ from jepa.evaluation import Evaluation
 from jepa.planners.greedy import Greedy
 from jepa.training import Schedule
 
+EXPERIMENT = Experiment(env=PocketCube())
+
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 EACH_CONFIG = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 
@@ -61,7 +63,7 @@ def test_config_loads_and_survives_json(path):
 
 
 def test_path_survives_json():
-    experiment = Experiment(evaluation=Evaluation(problems=Path("some/problems.npz")))
+    experiment = Experiment(env=PocketCube(), evaluation=Evaluation(problems=Path("some/problems.npz")))
     assert from_json(json.loads(json.dumps(to_json(experiment)))) == experiment
 
 
@@ -89,7 +91,7 @@ def test_missing_config_is_refused_with_those_that_exist(tmp_path, monkeypatch):
         ("x = 1\n", r"bad\.py must define `config = Experiment\(\.\.\.\)`; its `config` is NoneType"),
         ("config = 3\n", r"its `config` is int"),
         (
-            "from jepa.config import Experiment\nclass Mine(Experiment): pass\nconfig = Mine()\n",
+            "from jepa.config import Experiment\nclass Mine(Experiment): pass\nconfig = Mine(env=None)\n",
             r"bad\.py: Mine is defined in .*can only keep classes of the package",
         ),
     ],
@@ -117,13 +119,16 @@ def test_configs_import_those_beside_them_and_leave_nothing_behind(tmp_path):
     before = list(sys.path), set(sys.modules)
     for folder, seed in (("one", 1), ("two", 2)):
         (tmp_path / folder).mkdir()
-        parts = f"from jepa.config import Experiment\nconfig = Experiment(seed={seed})\n"
+        parts = "from jepa.config import Experiment\nfrom jepa.envs.pocket_cube import PocketCube\n"
+        parts += f"config = Experiment(env=PocketCube(), seed={seed})\n"
         (tmp_path / folder / "a_base.py").write_text(parts)
         variant = (
             "import dataclasses\nfrom a_base import config\nconfig = dataclasses.replace(config, num_transitions=28)"
         )
         (tmp_path / folder / "a_variant.py").write_text(variant)
-        assert load_config(tmp_path / folder / "a_variant.py") == Experiment(seed=seed, num_transitions=28)
+        assert load_config(tmp_path / folder / "a_variant.py") == dataclasses.replace(
+            EXPERIMENT, seed=seed, num_transitions=28
+        )
     assert (list(sys.path), set(sys.modules)) == before
 
 
@@ -140,7 +145,7 @@ def test_differences_are_exactly_the_changed_flags(path):
 
 
 def test_several_differences_and_changed_classes():
-    old = Experiment(agent=LatentPlanner(cost_training=Schedule(num_updates=50)))
+    old = Experiment(env=PocketCube(), agent=LatentPlanner(cost_training=Schedule(num_updates=50)))
     new = Experiment(
         env=SlidingTiles(), agent=LatentPlanner(planner=Greedy(), cost_training=Schedule(num_updates=100)), seed=3
     )
@@ -156,7 +161,7 @@ def test_several_differences_and_changed_classes():
 
 
 def with_class(name: str) -> dict:
-    return to_json(Experiment()) | {"class": name}
+    return to_json(EXPERIMENT) | {"class": name}
 
 
 @pytest.mark.parametrize(
@@ -190,7 +195,7 @@ def test_json_of_other_classes_is_refused_and_imports_nothing(name):
 
 
 def test_json_with_other_fields_is_refused():
-    content = to_json(Experiment())
+    content = to_json(EXPERIMENT)
     for damaged in (content | {"sede": 1}, {name: content[name] for name in content if name != "seed"}):
         with pytest.raises(ValueError, match=r"jepa\.config\.Experiment has no .* and needs"):
             from_json(damaged)
@@ -213,7 +218,7 @@ def test_json_with_other_fields_is_refused():
 )
 def test_json_with_values_of_other_types_is_refused(field, value):
     with pytest.raises(ValueError):
-        from_json(to_json(Experiment()) | {field: value})
+        from_json(to_json(EXPERIMENT) | {field: value})
 
 
 def test_abstract_class_in_json_is_refused():

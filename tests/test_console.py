@@ -10,10 +10,13 @@ import pytest
 from jepa.config import Experiment, to_json
 from jepa.console import print_report, progress
 from jepa.envs.base import full_goal
+from jepa.envs.pocket_cube import PocketCube
 from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.evaluation import PlanRecords
 from jepa.report import Report
 from jepa.types import Problem
+
+EXPERIMENT = Experiment(env=PocketCube())
 
 ENV = SlidingTiles(rows=2, columns=3)
 GOAL = [1, 2, 3, 4, 5, 0]
@@ -37,7 +40,7 @@ NUMBERS = {
     "false_claim_fraction": 0.001, "seconds_per_problem": 0.1234, "rollout_accuracy_1": 1.0,
     "rollout_accuracy_4": 0.999, "rollout_accuracy_14": 0.98, "cost_spearman": 0.9876,
     "sibling_ranking_accuracy": 0.875, "effective_rank": 101.2, "num_transitions": 14000, "num_parameters": 131180,
-    "training_seconds": 123.4, "alarm_collapse": False, "alarm_drift": False, "config": to_json(Experiment()),
+    "training_seconds": 123.4, "alarm_collapse": False, "alarm_drift": False, "config": to_json(EXPERIMENT),
 }  # fmt: skip
 
 

@@ -30,7 +30,7 @@ RECORDS = PlanRecords(
 )
 NOTHING = dataclasses.replace(RECORDS, solved=np.zeros(4, bool), claims_solved=np.zeros(4, bool))
 RUN = Run(
-    experiment=Experiment(num_transitions=28, seed=5),
+    experiment=Experiment(env=SlidingTiles(rows=2, columns=3), num_transitions=28, seed=5),
     params={"world_model": {"a": np.zeros((2, 3))}, "cost": {"b": np.zeros(4)}},
     training_seconds=12.0,
     num_gradient_samples=99,

@@ -195,7 +195,10 @@ def test_own_puzzle_is_a_config_of_three_lines(tmp_path, monkeypatch):
     ("source", "message"),
     [
         ("config = Experiment(sed=1)", "bad.py, line 2: TypeError: Experiment.__init__() got an unexpected keyword"),
-        ("config = Experiment(seed='one')", "bad.py: seed of Experiment must be of type int; got 'one'"),
+        (
+            "from jepa.envs.pocket_cube import PocketCube; config = Experiment(env=PocketCube(), seed='one')",
+            "bad.py: seed of Experiment must be of type int; got 'one'",
+        ),
     ],
 )
 def test_wrong_config_in_a_process_of_its_own(tmp_path, monkeypatch, source, message):
