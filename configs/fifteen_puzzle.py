@@ -16,27 +16,28 @@ from jepa.objectives.prediction import RolloutPrediction
 from jepa.objectives.sigreg import SIGReg
 from jepa.planners.beam_search import BeamSearch
 from jepa.predictors.reidentification import NearestCode
-from jepa.predictors.slot_mixer import SlotMixerPredictor
+from jepa.predictors.slot_attention import AttentionPredictor
 from jepa.training import Schedule
 from jepa.world_model import WorldModel
 
 config = Experiment(
     env=SlidingTiles(rows=4, columns=4),
-    behaviour=NonBacktrackingWalks(walk_length=200),
+    behaviour=NonBacktrackingWalks(walk_length=1000),
     num_transitions=400_000,
     agent=LatentPlanner(
         world_model=WorldModel(
             encoder=TokenSlotsEncoder(slot_width=16),
-            predictor=SlotMixerPredictor(width=48),
-            prediction=RolloutPrediction(weight=10.0, horizon=1, input_noise=0.3),
+            predictor=AttentionPredictor(width=64, num_blocks=2),
+            prediction=RolloutPrediction(weight=10.0, horizon=1, input_noise=0.0),
             regularizer=SIGReg(weight=0.01),
             reidentification=NearestCode(),
         ),
-        world_model_training=Schedule(num_updates=1500, batch_size=512, learning_rate=2e-3),
+        world_model_training=Schedule(num_updates=1500, batch_size=256, learning_rate=2e-3),
         cost=CostLearning(
             head=EuclideanCost(hidden_width=512, embedding_width=64),
-            imagination=Imagination(num_walks=64, walk_length=200, recorded_start_fraction=0.3),
+            imagination=Imagination(num_walks=48, walk_length=160, recorded_start_fraction=0.5),
             states_per_walk=16,
+            max_cost=80.0,
             bellman_start=0.1,
         ),
         cost_training=Schedule(num_updates=10000, batch_size=512, learning_rate=2e-3),

@@ -17,7 +17,7 @@ from jepa.objectives.sigreg import SIGReg
 from jepa.planners.best_first import BestFirstSearch
 from jepa.predictors.legality import LegalityHead
 from jepa.predictors.reidentification import NearestCode
-from jepa.predictors.slot_mixer import SlotMixerPredictor
+from jepa.predictors.slot_attention import AttentionPredictor
 from jepa.training import Schedule
 from jepa.world_model import WorldModel
 
@@ -28,21 +28,21 @@ config = Experiment(
     agent=LatentPlanner(
         world_model=WorldModel(
             encoder=TokenSlotsEncoder(slot_width=8),
-            predictor=SlotMixerPredictor(width=32),
-            prediction=RolloutPrediction(weight=10.0, horizon=1, input_noise=0.1),
+            predictor=AttentionPredictor(width=48, num_blocks=2),
+            prediction=RolloutPrediction(weight=10.0, horizon=1, input_noise=0.0),
             regularizer=SIGReg(weight=0.01),
             legality=LegalityHead(hidden_width=256),
             reidentification=NearestCode(),
         ),
-        world_model_training=Schedule(num_updates=4000, batch_size=512, learning_rate=2e-3),
+        world_model_training=Schedule(num_updates=1500, batch_size=256, learning_rate=2e-3),
         cost=CostLearning(
             head=PairwiseCost(hidden_width=256, num_blocks=2),
-            imagination=Imagination(num_walks=128, walk_length=40, recorded_start_fraction=0.5),
+            imagination=Imagination(num_walks=96, walk_length=40, recorded_start_fraction=0.5),
             states_per_walk=8,
             max_cost=50.0,
             bellman_start=0.1,
         ),
-        cost_training=Schedule(num_updates=6000, batch_size=512, learning_rate=1e-3),
+        cost_training=Schedule(num_updates=5000, batch_size=512, learning_rate=1e-3),
         planner=BestFirstSearch(num_nodes=2000, num_expansions=8, path_weight=0.6, horizon=40),
     ),
 )

@@ -10,6 +10,7 @@ import pytest
 
 from jepa.config import Experiment, to_json
 from jepa.envs.base import full_goal
+from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.evaluation import PlanRecords
 from jepa.report import Report, _summary, false_claim_fraction, require_writable, write_report
 from jepa.runs import Run

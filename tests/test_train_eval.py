@@ -21,6 +21,7 @@ from jepa.config import differences, load_config
 from tests.test_config import CONFIGS
 
 ROOT = Path(__file__).parents[1]
+ONE_CONFIG = ROOT / "configs" / "pocket_cube.py"
 REQUIRED = {
     "solved_fraction", "mean_plan_length", "mean_optimal_length", "mean_nodes_generated", "seconds_per_problem",
     "num_problems", "random_solved_fraction", "exact_model_solved_fraction", "false_claim_fraction",
@@ -69,12 +70,12 @@ def evaluated(request):
 
 @pytest.fixture(scope="module")
 def one_run(request):
-    """The run of the first config."""
-    folder = Path("runs") / f"{CONFIGS[0].stem}-debug" / "seed0"
+    """The run of one config."""
+    folder = Path("runs") / f"{ONE_CONFIG.stem}-debug" / "seed0"
     if not folder.exists():
-        call(train_program.main, CONFIGS[0], "--debug")
+        call(train_program.main, ONE_CONFIG, "--debug")
         call(eval_program.main, folder, "--debug")
-    return load_config(CONFIGS[0]).env, folder
+    return load_config(ONE_CONFIG).env, folder
 
 
 def read_results(folder: Path) -> tuple[dict, list[dict]]:
@@ -165,14 +166,14 @@ def test_collected_moves_are_those_that_training_records(one_run, tmp_path, monk
     expected, name = digests(usual), usual.name
     monkeypatch.chdir(tmp_path)
     collect = runpy.run_path(str(ROOT / "data" / "collect.py"))["main"]
-    call(collect, CONFIGS[0], "--debug")
+    call(collect, ONE_CONFIG, "--debug")
     assert f"recorded moves of {one_run[0].name} are in data/recorded/{name}" in capsys.readouterr().out
     assert digests(tmp_path / "data" / "recorded" / name) == expected
-    call(collect, CONFIGS[0], "--debug")
+    call(collect, ONE_CONFIG, "--debug")
     assert digests(tmp_path / "data" / "recorded" / name) == expected
     (tmp_path / "data" / "recorded" / name / "walks-00000.npz").write_bytes(b"damaged")
     with pytest.raises(SystemExit) as caught:
-        call(collect, CONFIGS[0], "--debug")
+        call(collect, ONE_CONFIG, "--debug")
     assert caught.value.code == 1 and "walks-00000.npz: expected num_bytes" in capsys.readouterr().err
 
 

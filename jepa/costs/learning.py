@@ -48,7 +48,7 @@ class CostLearning:
     """Weight of the pairs (state, first state of the recorded walk) against pairs within an imagined walk; without
     effect where walks begin in different contexts or their moves cannot be undone."""
     max_cost: float = 100.0
-    """Target where no way is known: from dead ends, and back where moves cannot be undone."""
+    """Largest target, and the one where no way is known: from dead ends, and back where moves cannot be undone."""
     bellman_start: float = 0.3
     """Share of the updates after which targets are lowered by Bellman's bound; 1 never does it."""
     ranking: SiblingRanking = SiblingRanking()
@@ -155,7 +155,7 @@ class CostStage(Stage):
         bellman = self._bellman(state, head.distance(successors, origins[:, :, None]), walks.legal_actions)
         return CostData(
             walks=walks,
-            origin_targets=jnp.minimum(walks.elapsed, bellman),
+            origin_targets=jnp.minimum(jnp.minimum(walks.elapsed, bellman), self.config.max_cost),
             goals=goals,
             goal_embeddings=head.embed_goal(goals),
             successor_embeddings=successors,
