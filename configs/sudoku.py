@@ -1,0 +1,48 @@
+"""Sudoku 4x4: fill the board by an uninterrupted rollout in latent space; the solved board is not known in advance.
+
+Claim:     a goal that is a predicate ("nothing is empty") is a goal latent with one closed slot; dead ends are a cost.
+Command:   python train.py configs/sudoku.py && python eval.py runs/sudoku/seed0
+"""
+
+from jepa.agents.latent_planner import LatentPlanner
+from jepa.behaviours import RandomWalks
+from jepa.config import Experiment
+from jepa.costs.imagination import Imagination
+from jepa.costs.learning import CostLearning
+from jepa.costs.pairwise import PairwiseCost
+from jepa.encoders.token_slots import TokenSlotsEncoder
+from jepa.envs.sudoku import Sudoku
+from jepa.objectives.prediction import RolloutPrediction
+from jepa.objectives.sigreg import SIGReg
+from jepa.planners.beam_search import BeamSearch
+from jepa.predictors.legality import LegalityHead
+from jepa.predictors.reidentification import NearestCode
+from jepa.predictors.slot_mixer import SlotMixerPredictor
+from jepa.training import Schedule
+from jepa.world_model import WorldModel
+
+config = Experiment(
+    env=Sudoku(box_rows=2, box_columns=2),
+    behaviour=RandomWalks(walk_length=10),
+    num_transitions=200_000,
+    agent=LatentPlanner(
+        world_model=WorldModel(
+            encoder=TokenSlotsEncoder(slot_width=16),
+            predictor=SlotMixerPredictor(width=64),
+            prediction=RolloutPrediction(weight=10.0, horizon=1, input_noise=0.1),
+            regularizer=SIGReg(weight=0.01),
+            legality=LegalityHead(hidden_width=256),
+            reidentification=NearestCode(),
+        ),
+        world_model_training=Schedule(num_updates=2000, batch_size=512, learning_rate=2e-3),
+        cost=CostLearning(
+            head=PairwiseCost(hidden_width=256),
+            imagination=Imagination(num_walks=64, walk_length=10),
+            states_per_walk=4,
+            max_cost=20.0,
+            bellman_start=0.1,
+        ),
+        cost_training=Schedule(num_updates=2000, batch_size=256, learning_rate=1e-3),
+        planner=BeamSearch(width=8, horizon=10),
+    ),
+)
