@@ -5,6 +5,7 @@ in which they differ is a proof that there is no such plan (`theories.find_count
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -21,8 +22,8 @@ from jepa.types import Problem
 
 T = TypeVar("T")
 
-MAX_PROOF_LENGTH = 8
-"""A test problem takes at most as many rewrites."""
+MIN_REWRITES, MAX_REWRITES = 3, 8
+"""A test problem is made by that many random rewrites; a shortest proof takes no more."""
 DEPTH_RANGE = (3, 5)
 """Fewer levels leave no room for the rules; with more, the terms that an action may have forgotten are too many."""
 
@@ -106,10 +107,8 @@ class EquationalProofs(Env):
         return matches & (self._rewritten(state, jnp.arange(self.num_actions)) != state).any(axis=-1)
 
     def _matches(self, state: Int[Array, " N"], pattern: Int[Array, "*P"]) -> Bool[Array, "*P"]:
-        expected, equal_to, position = (
-            jnp.asarray(table)[pattern]
-            for table in (self._rewrites.expected, self._rewrites.equal_to, self._rewrites.position)
-        )
+        tables = self._rewrites.expected, self._rewrites.equal_to, self._rewrites.position
+        expected, equal_to, position = (jnp.asarray(table)[pattern] for table in tables)
         holds = ((expected < 0) | (state == expected)) & (state == state[equal_to])
         return holds.all(axis=-1) & (state[position] > 0)
 
@@ -127,14 +126,24 @@ class EquationalProofs(Env):
 
     def sample_problem(self, key: Key[Array, ""]) -> Problem:
         """Draws a term of the test split, and another one that some random rewrites, at most 8, make of it."""
-        return _draw_until(self._is_test_problem, self._random_problem, key)
+
+        def is_proper(problem):
+            return (problem.goal.tokens != problem.start).any()
+
+        return _draw_until(is_proper, self._random_problem, key)
 
     def sample_refutable(self, key: Key[Array, ""]) -> Problem:
         """Draws an equation that is false: as `sample_problem`, but one constant of the goal is another one.
 
         Both terms are of the test split; `theories.find_countermodel` finds a model in which they differ.
         """
-        return _draw_until(self._is_refutable_test_problem, self._random_near_miss, key)
+
+        def is_false(problem):
+            start, goal = problem.start, problem.goal.tokens
+            differ = (invariant_values(self.theory, start) != invariant_values(self.theory, goal)).any()
+            return differ & self._is_test_term(goal)
+
+        return _draw_until(is_false, self._random_near_miss, key)
 
     def _random_term(self, key: Key[Array, ""]) -> Int[Array, " N"]:
         return random_term(self._theory, self.max_depth, key)
@@ -143,21 +152,33 @@ class EquationalProofs(Env):
         return is_test_term(self.theory, state)
 
     def _random_problem(self, key: Key[Array, ""]) -> Problem:
+        """Draws a term of the test split and rewrites it at random, up to 8 times and never back to where it was."""
         term_key, length_key, walk_key = jax.random.split(key, 3)
-        start = self._random_term(term_key)
-        length = jax.random.randint(length_key, (), 1, MAX_PROOF_LENGTH + 1)
+        start = _draw_until(self._is_test_term, self._random_term, term_key)
+        length = jax.random.randint(length_key, (), MIN_REWRITES, MAX_REWRITES + 1)
+        visited = jnp.full((MAX_REWRITES + 1, self.num_tokens), -1, jnp.int32).at[0].set(start)
+        keys = jax.random.split(walk_key, MAX_REWRITES)
 
-        def rewrite(state, inputs):
-            key, time = inputs
-            scores = jnp.where(self.legal_actions(state), jax.random.uniform(key, (self.num_actions,)), -1.0)
-            return jnp.where(time < length, self.step(state, jnp.argmax(scores)), state), None
+        def rewrite(visited, inputs):
+            time, key = inputs
+            state = visited[time]
+            successors = self._rewritten(state, jnp.arange(self.num_actions))
+            fresh = self.legal_actions(state) & ~(successors[:, None] == visited).all(axis=-1).any(axis=-1)
+            action = jax.random.categorical(key, jnp.log(fresh) - jnp.log(self._num_alike(fresh)))
+            state = jnp.where((time < length) & fresh.any(), successors[action], state)
+            return visited.at[time + 1].set(state), None
 
-        keys = jax.random.split(walk_key, MAX_PROOF_LENGTH)
-        goal, _ = jax.lax.scan(rewrite, start, (keys, jnp.arange(MAX_PROOF_LENGTH)))
-        return Problem(start=start, goal=full_goal(goal))
+        visited, _ = jax.lax.scan(rewrite, visited, (jnp.arange(MAX_REWRITES), keys))
+        return Problem(start=start, goal=full_goal(visited[-1]))
 
-    def _is_test_problem(self, problem: Problem) -> Bool[Array, ""]:
-        return self._is_test_term(problem.start) & (problem.goal.tokens != problem.start).any()
+    def _num_alike(self, actions: Bool[Array, " A"]) -> Int[Array, " A"]:
+        """Returns how many of the actions use the rule of each action, at least 1.
+
+        Positions are many for the units and few for the rules that say most, so walks draw a rule first.
+        """
+        rules = [f"{move.rule.name} {move.is_left_to_right}" for move in self._rewrites.moves]
+        _, group = np.unique(rules, return_inverse=True)
+        return jnp.maximum(jnp.zeros(group.max() + 1, jnp.int32).at[group].add(actions), 1)[group]
 
     def _random_near_miss(self, key: Key[Array, ""]) -> Problem:
         problem_key, place_key, constant_key = jax.random.split(key, 3)
@@ -169,11 +190,6 @@ class EquationalProofs(Env):
         changed = goal.at[place].set(jnp.where(goal[place] >= first, other, goal[place]))
         return Problem(start=problem.start, goal=full_goal(changed))
 
-    def _is_refutable_test_problem(self, problem: Problem) -> Bool[Array, ""]:
-        start, goal = problem.start, problem.goal.tokens
-        is_false = (invariant_values(self.theory, start) != invariant_values(self.theory, goal)).any()
-        return is_false & self._is_test_term(start) & self._is_test_term(goal)
-
     def optimal_lengths(self, problems: Problem) -> Int[np.ndarray, " B"]:
         """Returns the length of a shortest proof; 0 where start and goal are the same.
 
@@ -184,20 +200,21 @@ class EquationalProofs(Env):
         starts, goals = np.asarray(problems.start), np.asarray(problems.goal.tokens)
         lengths = np.full(len(starts), -1)
         known = np.asarray(problems.goal.mask).all(axis=1)
-        pairs: dict[bytes, list[int]] = {}
-        for index in np.flatnonzero(known).tolist():
-            start, goal = starts[index], goals[index]
-            if self.invalid_reason(start) is None and self.invalid_reason(goal) is None:
-                if find_countermodel(self._theory, self._decode(start), self._decode(goal)) is None:
-                    pairs.setdefault(goal.tobytes(), []).append(index)
-        for indices in pairs.values():
-            unique, inverse = np.unique(starts[indices], axis=0, return_inverse=True)
-            found = shortest_proofs(self.theory, self.max_depth, unique, goals[indices[0]])
-            lengths[indices] = found[inverse.ravel()]
+        for goal in np.unique(goals[known], axis=0):
+            chosen = known & (goals == goal).all(axis=1)
+            unique, inverse = np.unique(starts[chosen], axis=0, return_inverse=True)
+            plausible = [i for i, start in enumerate(unique) if self._is_plausible(start, goal)]
+            found = np.full(len(unique), -1)
+            found[plausible] = shortest_proofs(self.theory, self.max_depth, unique[plausible], goal)
+            lengths[chosen] = found[inverse.ravel()]
         return lengths
 
-    def _decode(self, state: Int[np.ndarray, " N"]):
-        return decode_term(self._theory, state)
+    def _is_plausible(self, start: Int[np.ndarray, " N"], goal: Int[np.ndarray, " N"]) -> bool:
+        """Whether both are terms and no model says that they differ."""
+        if self.invalid_reason(start) is not None or self.invalid_reason(goal) is not None:
+            return False
+        left, right = (decode_term(self._theory, state) for state in (start, goal))
+        return find_countermodel(self._theory, left, right) is None
 
     def invalid_reason(self, state: Int[np.ndarray, " N"]) -> str | None:
         """Says what is wrong with a state: a symbol without its arguments, or a slot that is nobody's argument."""
@@ -221,7 +238,7 @@ class EquationalProofs(Env):
 
     def render(self, state: Int[np.ndarray, " N"]) -> str:
         """Writes the term in infix notation, such as `(a * b)' * c`."""
-        return write_term(self._theory, self._decode(np.asarray(state)))
+        return write_term(self._theory, decode_term(self._theory, np.asarray(state)))
 
 
 def write_proof(env: EquationalProofs, problem: Problem, actions: Int[np.ndarray, " T"]) -> str:
@@ -244,9 +261,9 @@ def write_proof(env: EquationalProofs, problem: Problem, actions: Int[np.ndarray
     state, goal = problem.start, env.render(np.asarray(problem.goal.tokens))
     terms, reasons = [env.render(np.asarray(state))], [""]
     for number, action in enumerate(plan):
-        if not 0 <= action < env.num_actions or not env.legal_actions(state)[action]:
+        state, is_legal = _rewrite(env, state, jnp.int32(action))
+        if not (0 <= action < env.num_actions and is_legal):
             raise ValueError(f"expected legal actions, came {action} as action {number}, on {terms[-1]}")
-        state = env.step(state, jnp.int32(action))
         move = forward_rewrites(env.theory, env.max_depth).moves[action]
         direction = "left to right" if move.is_left_to_right else "right to left"
         way = "".join("LR"[int(bit)] for bit in f"{move.position:b}"[1:]) or "root"
@@ -259,6 +276,14 @@ def write_proof(env: EquationalProofs, problem: Problem, actions: Int[np.ndarray
     return "\n".join(line.rstrip() for line in [f"Theorem of {env.theory}: {terms[0]} = {goal}", *lines])
 
 
+@functools.partial(jax.jit, static_argnames="env")
+def _rewrite(
+    env: EquationalProofs, state: Int[Array, " N"], action: Int[Array, ""]
+) -> tuple[Int[Array, " N"], Bool[Array, ""]]:
+    """Returns the state after an action, and whether that was legal."""
+    return env.step(state, action), env.legal_actions(state)[action]
+
+
 def _draw_until(
     is_wanted: Callable[[T], Bool[Array, ""]], draw: Callable[[Key[Array, ""]], T], key: Key[Array, ""]
 ) -> T:
@@ -266,6 +291,9 @@ def _draw_until(
 
     def redraw(carry):
         next_key, draw_key = jax.random.split(carry[0])
-        return next_key, draw(draw_key)
+        drawn = draw(draw_key)
+        return next_key, drawn, is_wanted(drawn)
 
-    return jax.lax.while_loop(lambda carry: ~is_wanted(carry[1]), redraw, redraw((key, None)))[1]
+    # Nothing is drawn before the loop: that would compile all of it twice.
+    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(draw, key))
+    return jax.lax.while_loop(lambda carry: ~carry[2], redraw, (key, nothing, jnp.bool_(False)))[1]

@@ -6,7 +6,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int, Key, UInt32
+from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
 from jepa.envs.theories import CONSTANTS, THEORIES, Term, Theory, assignments
 
@@ -23,26 +23,29 @@ def encode_term(theory: Theory, max_depth: int, term: Term) -> Int[np.ndarray, "
     tokens = np.zeros(2**max_depth - 1, np.int32)
     numbers = {(symbol.name, symbol.arity): number for number, symbol in enumerate(theory.symbols, start=1)}
 
-    def place(part: Term, slot: int) -> None:
-        head, arguments = (part, ()) if isinstance(part, str) else (part[0], part[1:])
+    waiting = [(term, 1)]
+    while waiting:
+        part, slot = waiting.pop()
+        head, *arguments = (part,) if isinstance(part, str) else part
         if (head, len(arguments)) not in numbers:
             known = ", ".join(f"{name} of {arity}" for name, arity in numbers)
             raise ValueError(f"expected the symbols {known} arguments, came {head} of {len(arguments)}")
         if slot > len(tokens):
             raise ValueError(f"expected a term of at most {max_depth} levels, came {term}")
         tokens[slot - 1] = numbers[head, len(arguments)]
-        for side, argument in enumerate(arguments):
-            place(argument, 2 * slot + side)
-
-    place(term, 1)
+        waiting += [(argument, 2 * slot + side) for side, argument in enumerate(arguments)]
     return tokens
 
 
-def decode_term(theory: Theory, tokens: Int[np.ndarray, " N"], slot: int = 1) -> Term:
-    """Returns the subterm at a slot of a well-formed term."""
-    symbol = theory.symbols[int(tokens[slot - 1]) - 1]
-    arguments = [decode_term(theory, tokens, 2 * slot + side) for side in range(symbol.arity)]
-    return (symbol.name, *arguments) if arguments else symbol.name
+def decode_term(theory: Theory, tokens: Int[np.ndarray, " N"]) -> Term:
+    """Returns the term of well-formed tokens."""
+    subterms: dict[int, Term] = {}
+    for slot, token in reversed(list(enumerate(tokens.tolist(), start=1))):
+        if token:
+            symbol = theory.symbols[token - 1]
+            arguments = [subterms[2 * slot + side] for side in range(symbol.arity)]
+            subterms[slot] = (symbol.name, *arguments) if arguments else symbol.name
+    return subterms[1]
 
 
 def malformed_reason(theory: Theory, tokens: Int[np.ndarray, " N"]) -> str | None:
@@ -71,19 +74,23 @@ def random_term(theory: Theory, max_depth: int, key: Key[Array, ""]) -> Int[Arra
     Binary operations are twice as frequent as unary ones, and a, b, c twice as frequent as the theory's own constants,
     with which there is less to prove.
     """
-    kind_key, operation_key, leaf_key = jax.random.split(key, 3)
     arities = np.array([0, *(symbol.arity for symbol in theory.symbols)])
     leaf_weights = np.array([0, *((1 + (symbol.name in CONSTANTS)) * (symbol.arity == 0) for symbol in theory.symbols)])
     num_slots = 2**max_depth - 1
-    slots = np.arange(1, num_slots + 1)
-    operations = jax.random.categorical(operation_key, jnp.log(arities), shape=(num_slots,))
-    leaves = jax.random.categorical(leaf_key, jnp.log(leaf_weights), shape=(num_slots,))
-    is_operation = jax.random.bernoulli(kind_key, OPERATION_FRACTION, (num_slots,)) | (slots == 1)
-    tokens = jnp.where(is_operation & (slots < 2 ** (max_depth - 1)), operations, leaves).astype(jnp.int32)
-    for slot in range(2, num_slots + 1):  # downwards, so that what is above is settled
-        parent, side = slot // 2, slot % 2
-        tokens = tokens.at[slot - 1].multiply(jnp.asarray(arities)[tokens[parent - 1]] > side)
-    return tokens
+    kinds, operations, leaves = jax.random.uniform(key, (3, num_slots))
+    has_operation = (kinds < OPERATION_FRACTION).at[0].set(True).at[num_slots // 2 :].set(False)
+    drawn = jnp.where(has_operation, _choose(arities, operations), _choose(leaf_weights, leaves))
+    levels = [drawn[:1]]
+    for level in range(1, max_depth):  # a slot is filled if the symbol above has an argument there
+        num_arguments = jnp.asarray(arities)[levels[-1]]
+        is_argument = jnp.stack([num_arguments > 0, num_arguments > 1], axis=1).reshape(-1)
+        levels.append(jnp.where(is_argument, drawn[2**level - 1 : 2 ** (level + 1) - 1], 0))
+    return jnp.concatenate(levels)
+
+
+def _choose(weights: Int[np.ndarray, " V"], uniform: Float[Array, " N"]) -> Int[Array, " N"]:
+    """Turns uniform numbers in [0, 1) into tokens with probabilities in the proportion of the weights."""
+    return (uniform[:, None] >= np.cumsum(weights) / weights.sum()).sum(axis=-1, dtype=jnp.int32)
 
 
 def invariant_values(theory_name: str, tokens: Int[Array, " N"]) -> Int[Array, " assignments"]:

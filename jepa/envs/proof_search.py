@@ -15,7 +15,7 @@ from jaxtyping import Int, UInt8
 
 from jepa.envs.theories import CONSTANTS, THEORIES, VARIABLES, Rule, Term, Theory, names_in
 
-MAX_NODES = 2_000_000
+MAX_NODES = 1_000_000
 """How many terms the search for one proof may find before it is given up."""
 
 
@@ -147,21 +147,21 @@ def _compile(
 
 def _occurrences(term: Term, position: int) -> dict[str, list[int]]:
     """Returns the slots of each symbol and variable of a term that lies at a position, whether they exist or not."""
-    found = collections.defaultdict(list)
-
-    def visit(part: Term, slot: int) -> None:
-        found[part if isinstance(part, str) else part[0]].append(slot)
-        for side, argument in enumerate(() if isinstance(part, str) else part[1:]):
-            visit(argument, 2 * slot + side)
-
-    visit(term, position)
+    found, waiting = collections.defaultdict(list), [(term, position)]
+    while waiting:
+        part, slot = waiting.pop()
+        head, *arguments = (part,) if isinstance(part, str) else part
+        found[head].append(slot)
+        waiting += [(argument, 2 * slot + side) for side, argument in enumerate(arguments)]
     return dict(found)
 
 
-def _below(position: int, relative: int) -> int:
-    """Returns the slot that lies to a position as a slot lies to the root."""
-    levels = relative.bit_length() - 1
-    return (position << levels) + relative - (1 << levels)
+@functools.cache
+def _subtree(position: int, num_slots: int) -> Int[np.ndarray, " N"]:
+    """Returns the slots that lie to a position as 1, 2, ... lie to the root, whether they exist or not."""
+    slots = np.arange(1, num_slots + 1)
+    levels = np.array([slot.bit_length() - 1 for slot in slots.tolist()])
+    return (position << levels) + slots - (1 << levels)
 
 
 def _pattern_tables(
@@ -174,16 +174,13 @@ def _pattern_tables(
         if name not in VARIABLES:
             expected[np.array(slots) - 1] = tokens[name]
             continue
-        for relative in range(1, num_slots + 1):
-            first, *others = (_below(slot, relative) for slot in slots)
-            targets = [_below(slot, relative) for slot in after.get(name, [])]
-            if first <= num_slots and max([*others, *targets], default=0) > num_slots:
-                expected[first - 1] = 0
-            for other in others:
-                if first > num_slots >= other:
-                    expected[other - 1] = 0
-                elif max(first, other) <= num_slots:
-                    equal_to[other - 1] = first - 1
+        first = _subtree(slots[0], num_slots)
+        for other in (_subtree(slot, num_slots) for slot in slots[1:]):
+            both = (first <= num_slots) & (other <= num_slots)
+            # Where only one of them exists it is empty: leaves end the other subtree above, and so this one.
+            equal_to[other[both] - 1] = first[both] - 1
+        for target in (_subtree(slot, num_slots) for slot in after.get(name, [])):
+            expected[first[(first <= num_slots) & (target > num_slots)] - 1] = 0
     return expected, equal_to
 
 
@@ -192,17 +189,17 @@ def _source_table(
 ) -> Int[np.ndarray, " N"]:
     """Returns what `Rewrites` calls source."""
     tokens = {symbol.name: token for token, symbol in enumerate(theory.symbols, start=1)}
+    replaced = _subtree(position, num_slots)
     source = np.arange(num_slots)
-    replaced = [_below(position, relative) for relative in range(1, num_slots + 1)]
-    source[[slot - 1 for slot in replaced if slot <= num_slots]] = num_slots
+    source[replaced[replaced <= num_slots] - 1] = num_slots
     for name, slots in after.items():
         if name not in VARIABLES:
             source[np.array(slots) - 1] = num_slots + tokens[name]
             continue
-        for slot, relative in itertools.product(slots, range(1, num_slots + 1)):
-            target, origin = _below(slot, relative), _below(before[name][0], relative)
-            if max(target, origin) <= num_slots:
-                source[target - 1] = origin - 1
+        origin = _subtree(before[name][0], num_slots)
+        for target in (_subtree(slot, num_slots) for slot in slots):
+            both = (target <= num_slots) & (origin <= num_slots)
+            source[target[both] - 1] = origin[both] - 1
     return source
 
 

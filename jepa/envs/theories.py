@@ -97,15 +97,16 @@ def names_in(term: Term) -> set[str]:
 
 def assignments(model: FiniteModel, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Returns for each name its elements under all assignments, the last name varying fastest."""
-    values = np.indices((len(model.elements),) * len(names)).reshape(len(names), -1)
+    size = len(model.elements)
+    values = np.indices((size,) * len(names)).reshape(len(names), size ** len(names))
     return dict(zip(names, values, strict=True))
 
 
 def evaluate(model: FiniteModel, term: Term, values: Mapping[str, np.ndarray]) -> Int[np.ndarray, "*assignments"]:
     """Returns the value of a term in a model under each of the assignments at once."""
     if isinstance(term, str):
-        return values[term] if term in values else np.asarray(model.operations[term])
-    return model.operations[term[0]][tuple(evaluate(model, argument, values) for argument in term[1:])]
+        return values[term] if term in values else model.operations[term]
+    return np.asarray(model.operations[term[0]][tuple(evaluate(model, argument, values) for argument in term[1:])])
 
 
 def find_countermodel(theory: Theory, left: Term, right: Term) -> Countermodel | None:
