@@ -37,13 +37,13 @@ config = Experiment(
         ),
         world_model_training=Schedule(num_updates=6000, batch_size=512, learning_rate=2e-3),
         cost=CostLearning(
-            head=PairwiseCost(hidden_width=512),
-            imagination=Imagination(num_walks=256, walk_length=3),
+            head=PairwiseCost(hidden_width=128),
+            imagination=Imagination(num_walks=128, walk_length=3),
             states_per_walk=4,
             max_cost=5.0,
             bellman_start=0.1,
         ),
-        cost_training=Schedule(num_updates=4000, batch_size=512, learning_rate=2e-3),
+        cost_training=Schedule(num_updates=4000, batch_size=256, learning_rate=2e-3),
         planner=BeamSearch(width=24, horizon=3),
     ),
 )

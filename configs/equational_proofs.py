@@ -37,13 +37,13 @@ config = Experiment(
         ),
         world_model_training=Schedule(num_updates=3000, batch_size=512, learning_rate=3e-3),
         cost=CostLearning(
-            head=PairwiseCost(hidden_width=256),
+            head=PairwiseCost(hidden_width=128),
             imagination=Imagination(num_walks=64, walk_length=8, recorded_start_fraction=0.5),
             states_per_walk=4,
             max_cost=12.0,
             bellman_start=0.2,
         ),
-        cost_training=Schedule(num_updates=5000, batch_size=256, learning_rate=1e-3),
+        cost_training=Schedule(num_updates=4000, batch_size=128, learning_rate=1e-3),
         planner=BeamSearch(width=8, horizon=10),
     ),
 )

@@ -42,7 +42,7 @@ config = Experiment(
             max_cost=50.0,
             bellman_start=0.1,
         ),
-        cost_training=Schedule(num_updates=5000, batch_size=512, learning_rate=1e-3),
+        cost_training=Schedule(num_updates=4000, batch_size=256, learning_rate=1e-3),
         planner=BestFirstSearch(num_nodes=2000, num_expansions=8, path_weight=0.6, horizon=40),
     ),
 )

@@ -36,13 +36,13 @@ config = Experiment(
         ),
         world_model_training=Schedule(num_updates=2000, batch_size=512, learning_rate=2e-3),
         cost=CostLearning(
-            head=PairwiseCost(hidden_width=256),
+            head=PairwiseCost(hidden_width=128),
             imagination=Imagination(num_walks=64, walk_length=10),
             states_per_walk=4,
             max_cost=20.0,
             bellman_start=0.1,
         ),
-        cost_training=Schedule(num_updates=2000, batch_size=256, learning_rate=1e-3),
+        cost_training=Schedule(num_updates=3000, batch_size=128, learning_rate=1e-3),
         planner=BeamSearch(width=8, horizon=10),
     ),
 )

@@ -26,7 +26,11 @@ def perturbed(module: PredictorModule) -> PredictorModule:
 
 @pytest.fixture(
     scope="module",
-    params=[(predictor, 9, 4) for predictor in PREDICTORS] + [(OperatorPredictor(hidden_width=16), 1, 6)],
+    params=[(predictor, 9, 4) for predictor in PREDICTORS]
+    + [
+        (OperatorPredictor(hidden_width=16), 1, 6),
+        (OperatorPredictor(use_bias=True), 9, 4),
+    ],
     ids=lambda param: f"{type(param[0]).__name__}-{param[1]}slots",
 )
 def module(request) -> PredictorModule:
