@@ -23,7 +23,7 @@ demo: $(CORE) ## train on the pocket cube, then solve scrambled cubes by plannin
 	$(RUN) eval.py runs/pocket_cube/seed0 --num-problems 400
 
 test: $(DEV) ## run the test suite
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 bench: $(CORE) ## measure the speed of training and planning
 	$(RUN) -m benchmarks.run $(ARGS)
