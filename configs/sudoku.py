@@ -16,8 +16,8 @@ from jepa.objectives.prediction import RolloutPrediction
 from jepa.objectives.sigreg import SIGReg
 from jepa.planners.beam_search import BeamSearch
 from jepa.predictors.legality import LegalityHead
+from jepa.predictors.mlp import MLPPredictor
 from jepa.predictors.reidentification import NearestCode
-from jepa.predictors.slot_mixer import SlotMixerPredictor
 from jepa.training import Schedule
 from jepa.world_model import WorldModel
 
@@ -28,13 +28,13 @@ config = Experiment(
     agent=LatentPlanner(
         world_model=WorldModel(
             encoder=TokenSlotsEncoder(slot_width=16),
-            predictor=SlotMixerPredictor(width=64),
-            prediction=RolloutPrediction(weight=10.0, horizon=1, input_noise=0.1),
+            predictor=MLPPredictor(hidden_width=512),
+            prediction=RolloutPrediction(weight=10.0, horizon=1, input_noise=0.0),
             regularizer=SIGReg(weight=0.01),
             legality=LegalityHead(hidden_width=256),
             reidentification=NearestCode(),
         ),
-        world_model_training=Schedule(num_updates=2000, batch_size=512, learning_rate=2e-3),
+        world_model_training=Schedule(num_updates=3000, batch_size=512, learning_rate=2e-3),
         cost=CostLearning(
             head=PairwiseCost(hidden_width=128),
             imagination=Imagination(num_walks=64, walk_length=10),
@@ -42,7 +42,7 @@ config = Experiment(
             max_cost=20.0,
             bellman_start=0.1,
         ),
-        cost_training=Schedule(num_updates=3000, batch_size=128, learning_rate=1e-3),
+        cost_training=Schedule(num_updates=2000, batch_size=128, learning_rate=1e-3),
         planner=BeamSearch(width=8, horizon=10),
     ),
 )
