@@ -44,6 +44,6 @@ config = Experiment(
             bellman_start=0.1,
         ),
         cost_training=Schedule(num_updates=4000, batch_size=256, learning_rate=2e-3),
-        planner=BeamSearch(width=24, horizon=3),
+        planner=BeamSearch(width=96, horizon=3),
     ),
 )

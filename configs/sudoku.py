@@ -29,12 +29,12 @@ config = Experiment(
         world_model=WorldModel(
             encoder=TokenSlotsEncoder(slot_width=16),
             predictor=MLPPredictor(hidden_width=512),
-            prediction=RolloutPrediction(weight=10.0, horizon=1, input_noise=0.0),
-            regularizer=SIGReg(weight=0.01),
+            prediction=RolloutPrediction(weight=10.0, horizon=1, input_noise=0.05),
+            regularizer=SIGReg(weight=0.1),
             legality=LegalityHead(hidden_width=256),
             reidentification=NearestCode(),
         ),
-        world_model_training=Schedule(num_updates=3000, batch_size=512, learning_rate=2e-3),
+        world_model_training=Schedule(num_updates=2000, batch_size=512, learning_rate=2e-3),
         cost=CostLearning(
             head=PairwiseCost(hidden_width=128),
             imagination=Imagination(num_walks=64, walk_length=10),

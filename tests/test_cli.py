@@ -42,11 +42,11 @@ def flag(name: str) -> str:
 @EACH_CONFIG
 def test_every_number_of_an_experiment_is_a_flag(path):
     experiment = load_config(path)
-    values = {"num_updates": 300, "updates_per_call": 60}
+    values = {"num_updates": 300, "updates_per_call": 60, "box_rows": 3, "box_columns": 2}
     wanted = {
         name: values.get(name.split(".")[-1], old + 1)
         for name, old in leaves(experiment).items()
-        if isinstance(old, int | float)
+        if isinstance(old, int | float) and not isinstance(old, bool)
     }
     words = [word for name, value in wanted.items() for word in (flag(name), str(value))]
     changed, _ = parse_train([str(path), *words])
@@ -138,7 +138,9 @@ def test_help_tells_the_claim_and_every_field(capsys, monkeypatch, path):
     assert max(map(len, lines)) <= 80
     lines = [line.strip("│ ") for line in lines]
     for name in leaves(load_config(path)):
-        (index,) = [index for index, line in enumerate(lines) if line.startswith(f"{flag(name)} ")]
+        before, _, last = flag(name).rpartition(".")
+        flags = (flag(name), f"{before}.no-{last}")  # What is on can only be turned off.
+        (index,) = [index for index, line in enumerate(lines) if line.split(" ")[0] in flags]
         assert lines[index + 1] and not lines[index + 1].startswith("-"), f"{name} has no description"
 
 

@@ -44,7 +44,7 @@ def changed(value, flag: str, prefix=""):
         if dataclasses.is_dataclass(old):
             old = changed(old, flag, name)
         elif name == flag:
-            old = Path("other.npz") if old is None else not old if isinstance(old, bool) else old + 1
+            old = Path("other.npz") if old is None else not old if isinstance(old, bool) else old + type(old)(1)
         object.__setattr__(copy, field.name, old)
     return copy
 
@@ -91,7 +91,8 @@ def test_missing_config_is_refused_with_those_that_exist(tmp_path, monkeypatch):
         ("x = 1\n", r"bad\.py must define `config = Experiment\(\.\.\.\)`; its `config` is NoneType"),
         ("config = 3\n", r"its `config` is int"),
         (
-            "from jepa.config import Experiment\nclass Mine(Experiment): pass\nconfig = Mine(env=None)\n",
+            "from jepa.config import Experiment\nfrom jepa.envs.pocket_cube import PocketCube\n"
+            "class Mine(Experiment): pass\nconfig = Mine(env=PocketCube())\n",
             r"bad\.py: Mine is defined in .*can only keep classes of the package",
         ),
     ],
