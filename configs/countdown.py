@@ -2,6 +2,9 @@
 
 Claim:     arithmetic is learned from random moves, one latent per number; attention over them is exact enough to plan.
 Command:   python train.py configs/countdown.py && python eval.py runs/countdown/seed0
+Hardware:  2 CPU cores
+Time:      18 minutes of training beside other jobs
+Expect:    97 % of 200 solved at 205 nodes, 2.5 % of the claims false (one seed)
 """
 
 from jepa.agents.latent_planner import LatentPlanner

@@ -2,6 +2,9 @@
 
 Claim:     the recipe of the 8-puzzle carries over to 10^13 states, of which training sees a vanishing part.
 Command:   python train.py configs/fifteen_puzzle.py && python eval.py runs/fifteen_puzzle/seed0 --problems puzzle15.npz
+Hardware:  2 CPU cores
+Time:      42 minutes of training beside other jobs
+Expect:    all of the first 60 problems solved at 8,166 nodes, 60.2 moves (optimal 51.1), no false claim (one seed)
 """
 
 from jepa.agents.latent_planner import LatentPlanner

@@ -3,6 +3,7 @@
 Claim:     the presses that solve a board are parities of its lights, which small networks learn badly; a search
            over exact predictions makes up for a cost that is only right near the goal.
 Command:   python train.py configs/lights_out.py && python eval.py runs/lights_out/seed0
+Expect:    not measured yet
 """
 
 from jepa.agents.latent_planner import LatentPlanner

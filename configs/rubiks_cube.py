@@ -2,6 +2,7 @@
 
 Claim:     one latent per cubie and one matrix per turn are an exact model of 4.3 x 10^19 states.
 Command:   python train.py configs/rubiks_cube.py && python eval.py runs/rubiks_cube/seed0 --problems cube3.npz
+Expect:    not measured yet
 """
 
 from jepa.agents.latent_planner import LatentPlanner

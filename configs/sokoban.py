@@ -2,6 +2,7 @@
 
 Claim:     goals that leave the player free are goal latents with open slots; dead ends are learned as the largest cost.
 Command:   python train.py configs/sokoban.py && python eval.py runs/sokoban/seed0
+Expect:    not measured yet
 """
 
 from jepa.agents.latent_planner import LatentPlanner
