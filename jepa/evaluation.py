@@ -232,9 +232,7 @@ def exact_model(
         predict_all=lambda codes: encode(jax.vmap(all_successors)(decode(codes))),
         legal_actions=lambda codes: jax.vmap(env.legal_actions)(decode(codes)),
         cost=lambda codes, goals: learned.cost(world_model.encode(decode(codes)), goals["latents"]),
-        goal_difference=lambda codes, goals: goal_difference(
-            codes[:, :, None], goals["codes"][:, None], env.num_tokens
-        ).min(axis=-1),
+        goal_difference=lambda codes, goals: goal_difference(codes, goals["codes"], env.num_tokens),
     )
 
     def encode_goal(goal: Goal) -> dict[str, Float[Array, "B K _"]]:

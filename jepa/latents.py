@@ -34,11 +34,17 @@ def leave_open(latents: Float[Array, "*#B D"], fixed: Bool[Array, "*#B S"], num_
     return jnp.where(fixed[..., None], slots, 0.0).reshape(*fixed.shape[:-1], latents.shape[-1])
 
 
-def goal_difference(latents: Float[Array, "*#B D"], goals: Float[Array, "*#B D"], num_slots: int) -> Float[Array, "*B"]:
-    """Returns the largest mean squared difference of any slot that the goal fixes (see `leave_open`)."""
-    squared = ((latents - goals) ** 2).reshape(*jnp.broadcast_shapes(latents.shape, goals.shape)[:-1], num_slots, -1)
+def goal_difference(
+    latents: Float[Array, "B C D"], goals: Float[Array, "B K D"], num_slots: int
+) -> Float[Array, "B C"]:
+    """Returns how far C latents are from the nearest of K alternatives of their goal.
+
+    The largest mean squared difference of any slot that the alternative fixes (see `leave_open`).
+    """
+    squared = (latents[:, :, None] - goals[:, None]) ** 2
     is_fixed = (goals.reshape(*goals.shape[:-1], num_slots, -1) != 0).any(axis=-1)
-    return jnp.where(is_fixed, squared.mean(axis=-1), 0.0).max(axis=-1)
+    differences = squared.reshape(*squared.shape[:-1], num_slots, -1).mean(axis=-1)
+    return jnp.where(is_fixed[:, None], differences, 0.0).max(axis=-1).min(axis=-1)
 
 
 def fingerprints(latents: Float[Array, "*B D"], num_bits: int) -> UInt[Array, "*B"]:

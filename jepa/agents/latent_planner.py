@@ -85,7 +85,5 @@ def planning_model(world_model: WorldModelModule, cost: CostModule) -> PlanningM
         predict_all=world_model.predict_all,
         legal_actions=world_model.legal_actions,
         cost=lambda latents, goals: cost(latents[:, :, None], goals[:, None]).min(axis=-1),
-        goal_difference=lambda latents, goals: goal_difference(
-            latents[:, :, None], goals[:, None], world_model.encoder.num_slots
-        ).min(axis=-1),
+        goal_difference=lambda latents, goals: goal_difference(latents, goals, world_model.encoder.num_slots),
     )

@@ -196,3 +196,46 @@ def goals_from_arrays(
     if len(goals) != num_problems:
         raise ValueError(f"expected one goal per problem, came {len(goals)} goals for {num_problems} problems")
     return full_goal(goals)
+
+
+def problems_from_starts_or_scrambles(
+    env: Env, arrays: Mapping[str, np.ndarray], solved: Int[np.ndarray, " N"]
+) -> Problem:
+    """Builds problems from `start` [B, N] or `scramble` [B, T], and optionally `goal` [B, N].
+
+    A scramble is actions from the solved state, all of them legal everywhere, padded with -1. Without `goal` the goal
+    is the solved state.
+
+    Raises:
+      ValueError: not exactly one of `start` and `scramble` is there, a shape is wrong, or a state or a scramble is
+        impossible; the message names the problem.
+    """
+    if ("start" in arrays) == ("scramble" in arrays):
+        raise ValueError(f"expected either `start` or `scramble`, came the arrays {sorted(arrays)}")
+    if "start" in arrays:
+        starts = states_from_arrays(env, arrays, "start")
+    else:
+        starts = _scrambled(env, arrays["scramble"], solved)
+    return Problem(start=starts, goal=goals_from_arrays(env, arrays, len(starts), default=solved))
+
+
+def _scrambled(env: Env, scrambles: np.ndarray, solved: Int[np.ndarray, " N"]) -> Int[Array, "B N"]:
+    if scrambles.ndim != 2 or not len(scrambles) or not np.issubdtype(scrambles.dtype, np.integer):
+        raise ValueError(
+            f"`scramble` must be integers of shape [problems, turns], came {scrambles.dtype} of shape {scrambles.shape}"
+        )
+    behind_end = np.logical_or.accumulate(scrambles == -1, axis=1)
+    wrong = (scrambles < -1) | (scrambles >= env.num_actions) | (behind_end & (scrambles != -1))
+    if wrong.any():
+        index = int(np.argmax(wrong.any(axis=1)))
+        raise ValueError(
+            f"scramble {index}: expected turns 0..{env.num_actions - 1}, padded with -1 at the end, "
+            f"came {scrambles[index].tolist()}"
+        )
+
+    def turn(states, turns):
+        turned = jax.vmap(env.step)(states, jnp.maximum(turns, 0))
+        return jnp.where(turns[:, None] >= 0, turned, states), None
+
+    states = jnp.tile(jnp.asarray(solved, jnp.int32), (len(scrambles), 1))
+    return jax.lax.scan(turn, states, jnp.asarray(scrambles.T, jnp.int32))[0]

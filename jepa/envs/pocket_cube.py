@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
-from jepa.envs.base import Env, full_goal, goals_from_arrays, states_from_arrays
+from jepa.envs.base import Env, full_goal, problems_from_starts_or_scrambles
 from jepa.envs.distance_table import (
     breadth_first_distances,
     cached_distances,
@@ -201,10 +201,7 @@ class PocketCube(Env):
           ValueError: not exactly one of `start` and `scramble` is there, a shape is wrong, or a state or a
             scramble is impossible; the message names the problem.
         """
-        if ("start" in arrays) == ("scramble" in arrays):
-            raise ValueError(f"expected either `start` or `scramble`, came the arrays {sorted(arrays)}")
-        starts = _scrambled(arrays["scramble"]) if "scramble" in arrays else states_from_arrays(self, arrays, "start")
-        return Problem(start=starts, goal=goals_from_arrays(self, arrays, len(starts), default=_SOLVED))
+        return problems_from_starts_or_scrambles(self, arrays, _SOLVED)
 
     def render(self, state: Int[np.ndarray, " N"]) -> str:
         """Draws the unfolded net; a colour is written as the face that shows it when solved."""
@@ -268,23 +265,3 @@ def _is_reachable(pieces: Int[np.ndarray, "B 8"], twists: Int[np.ndarray, "B 8"]
 def _corner_name(corner: int) -> str:
     x, y, z = _CORNERS[corner]
     return ("U" if y > 0 else "D") + ("F" if z > 0 else "B") + ("R" if x > 0 else "L")
-
-
-def _scrambled(scrambles: np.ndarray) -> Int[Array, "B 24"]:
-    """Turns the solved cube by each scramble, after checking what came from outside."""
-    if scrambles.ndim != 2 or not len(scrambles) or not np.issubdtype(scrambles.dtype, np.integer):
-        raise ValueError(
-            f"`scramble` must be integers of shape [problems, turns], came {scrambles.dtype} of shape {scrambles.shape}"
-        )
-    behind_end = np.logical_or.accumulate(scrambles == -1, axis=1)
-    wrong = (scrambles < -1) | (scrambles > 5) | (behind_end & (scrambles != -1))
-    if wrong.any():
-        index = int(np.argmax(wrong.any(axis=1)))
-        raise ValueError(
-            f"scramble {index}: expected turns 0..5, padded with -1 at the end, came {scrambles[index].tolist()}"
-        )
-    states = np.tile(_SOLVED, (len(scrambles), 1))
-    for turns in scrambles.T:
-        turned = np.take_along_axis(states, _TURNS[turns], axis=1)
-        states = np.where(turns[:, None] >= 0, turned, states)
-    return jnp.asarray(states)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Integer, Key, UInt64
 
-from jepa.envs.base import Env, full_goal, goals_from_arrays, states_from_arrays
+from jepa.envs.base import Env, full_goal, problems_from_starts_or_scrambles
 from jepa.types import Problem
 
 FACES = "UDLRBF"
@@ -195,10 +195,7 @@ class RubiksCube(Env):
           ValueError: not exactly one of `start` and `scramble` is there, a shape is wrong, or a state or a
             scramble is impossible; the message names the problem.
         """
-        if ("start" in arrays) == ("scramble" in arrays):
-            raise ValueError(f"expected either `start` or `scramble`, came the arrays {sorted(arrays)}")
-        starts = _scrambled(arrays["scramble"]) if "scramble" in arrays else states_from_arrays(self, arrays, "start")
-        return Problem(start=starts, goal=goals_from_arrays(self, arrays, len(starts), default=_SOLVED))
+        return problems_from_starts_or_scrambles(self, arrays, _SOLVED)
 
     def render(self, state: Int[np.ndarray, " N"]) -> str:
         """Draws the unfolded net; a colour is written as the face that shows it when solved."""
@@ -275,23 +272,3 @@ def _search(state: Integer[np.ndarray, " 20"]) -> int:
         if remaining >= 0:
             return depth + remaining
     return -1
-
-
-def _scrambled(scrambles: np.ndarray) -> Int[Array, "B 20"]:
-    """Turns the solved cube by each scramble, after checking what came from outside."""
-    if scrambles.ndim != 2 or not len(scrambles) or not np.issubdtype(scrambles.dtype, np.integer):
-        raise ValueError(
-            f"`scramble` must be integers of shape [problems, turns], came {scrambles.dtype} of shape {scrambles.shape}"
-        )
-    behind_end = np.logical_or.accumulate(scrambles == -1, axis=1)
-    wrong = (scrambles < -1) | (scrambles > 11) | (behind_end & (scrambles != -1))
-    if wrong.any():
-        index = int(np.argmax(wrong.any(axis=1)))
-        raise ValueError(
-            f"scramble {index}: expected turns 0..11, padded with -1 at the end, came {scrambles[index].tolist()}"
-        )
-    states = np.tile(_SOLVED, (len(scrambles), 1))
-    for turns in scrambles.T:
-        turned = np.take_along_axis(_reoriented(states), _TURNS[turns], axis=1)
-        states = np.where(turns[:, None] >= 0, turned, states)
-    return jnp.asarray(states)
