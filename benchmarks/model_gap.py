@@ -29,8 +29,8 @@ from jepa.predictors.base import Predictor
 from jepa.predictors.mlp import MLPPredictor
 from jepa.predictors.operator import OperatorPredictor
 from jepa.predictors.reidentification import NearestCode, NoReidentification, ReencodedReadout, Reidentification
-from jepa.predictors.slot_attention import AttentionPredictor
 from jepa.predictors.slot_mixer import SlotMixerPredictor
+from jepa.predictors.slot_trunk import TrunkPredictor
 from jepa.run_log import provenance, read_jsonl, write_json_atomic
 from jepa.runs import load_run, read_config, train
 from jepa.training import data_mesh
@@ -91,7 +91,7 @@ def variants(base: Experiment) -> Mapping[str, Experiment]:
         "flat, MLP, noise and 3-step rollouts": make(FLAT_ENCODER, MLPPredictor(), none, noise=0.6, horizon=3),
         "flat, MLP, noise, re-encoded read-out": make(FLAT_ENCODER, MLPPredictor(), readout),
         "slots, MLP, noise, nearest code": make(slots, MLPPredictor(), code),
-        "slots, attention, noise, nearest code": make(slots, AttentionPredictor(), code),
+        "slots, attention, noise, nearest code": make(slots, TrunkPredictor(), code),
         "flat, operators, noise": make(FLAT_ENCODER, OperatorPredictor(hidden_width=256), none),
     }
 

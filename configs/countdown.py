@@ -14,13 +14,14 @@ from jepa.costs.imagination import Imagination
 from jepa.costs.learning import CostLearning
 from jepa.costs.pairwise import PairwiseCost
 from jepa.encoders.token_slots import TokenSlotsEncoder
+from jepa.encoders.trunks import AttentionTrunk
 from jepa.envs.countdown import Countdown
 from jepa.objectives.prediction import RolloutPrediction
 from jepa.objectives.sigreg import SIGReg
 from jepa.planners.beam_search import BeamSearch
 from jepa.predictors.legality import LegalityHead
 from jepa.predictors.reidentification import NearestCode
-from jepa.predictors.slot_attention import AttentionPredictor
+from jepa.predictors.slot_trunk import TrunkPredictor
 from jepa.training import Schedule
 from jepa.world_model import WorldModel
 
@@ -31,7 +32,7 @@ config = Experiment(
     agent=LatentPlanner(
         world_model=WorldModel(
             encoder=TokenSlotsEncoder(slot_width=32),
-            predictor=AttentionPredictor(width=128, num_blocks=2),
+            predictor=TrunkPredictor(trunk=AttentionTrunk(width=128, num_blocks=2)),
             # Nothing drifts where every slot is moved onto a code, and noise hides the numbers from one another.
             prediction=RolloutPrediction(weight=10.0, horizon=1, input_noise=0.0),
             regularizer=SIGReg(weight=0.01),

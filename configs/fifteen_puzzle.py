@@ -14,12 +14,13 @@ from jepa.costs.euclidean import EuclideanCost
 from jepa.costs.imagination import Imagination
 from jepa.costs.learning import CostLearning
 from jepa.encoders.token_slots import TokenSlotsEncoder
+from jepa.encoders.trunks import AttentionTrunk
 from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.objectives.prediction import RolloutPrediction
 from jepa.objectives.sigreg import SIGReg
 from jepa.planners.beam_search import BeamSearch
 from jepa.predictors.reidentification import NearestCode
-from jepa.predictors.slot_attention import AttentionPredictor
+from jepa.predictors.slot_trunk import TrunkPredictor
 from jepa.training import Schedule
 from jepa.world_model import WorldModel
 
@@ -30,7 +31,7 @@ config = Experiment(
     agent=LatentPlanner(
         world_model=WorldModel(
             encoder=TokenSlotsEncoder(slot_width=16),
-            predictor=AttentionPredictor(width=64, num_blocks=2),
+            predictor=TrunkPredictor(trunk=AttentionTrunk(width=64, num_blocks=2)),
             prediction=RolloutPrediction(weight=10.0, horizon=1, input_noise=0.0),
             regularizer=SIGReg(weight=0.01),
             reidentification=NearestCode(),

@@ -12,15 +12,19 @@ from jepa.costs.imagination import Imagination
 from jepa.costs.learning import CostLearning
 from jepa.costs.pairwise import PairwiseCost
 from jepa.encoders.token_slots import TokenSlotsEncoder
+from jepa.encoders.trunks import ConvolutionTrunk
 from jepa.envs.sokoban import Sokoban
 from jepa.objectives.prediction import RolloutPrediction
 from jepa.objectives.sigreg import SIGReg
 from jepa.planners.best_first import BestFirstSearch
-from jepa.predictors.legality import LegalityHead
+from jepa.predictors.legality import TrunkLegality
 from jepa.predictors.reidentification import NearestCode
-from jepa.predictors.slot_attention import AttentionPredictor
+from jepa.predictors.slot_trunk import TrunkPredictor
 from jepa.training import Schedule
 from jepa.world_model import WorldModel
+
+# A push moves three cells in a line, wherever it happens: two blocks see that far.
+TRUNK = ConvolutionTrunk(rows=7, width=32, num_blocks=2)
 
 config = Experiment(
     env=Sokoban(size=7, num_boxes=2),
@@ -29,13 +33,13 @@ config = Experiment(
     agent=LatentPlanner(
         world_model=WorldModel(
             encoder=TokenSlotsEncoder(slot_width=8),
-            predictor=AttentionPredictor(width=48, num_blocks=2),
+            predictor=TrunkPredictor(trunk=TRUNK, late_actions=True),
             prediction=RolloutPrediction(weight=10.0, horizon=1, input_noise=0.0),
             regularizer=SIGReg(weight=0.01),
-            legality=LegalityHead(hidden_width=256),
+            legality=TrunkLegality(trunk=TRUNK),
             reidentification=NearestCode(),
         ),
-        world_model_training=Schedule(num_updates=1500, batch_size=256, learning_rate=2e-3),
+        world_model_training=Schedule(num_updates=3000, batch_size=256, learning_rate=2e-3),
         cost=CostLearning(
             head=PairwiseCost(hidden_width=256, num_blocks=2),
             imagination=Imagination(num_walks=96, walk_length=40, recorded_start_fraction=0.5),

@@ -27,7 +27,7 @@ from jepa.objectives.prediction import RolloutPrediction
 from jepa.objectives.sigreg import SIGReg
 from jepa.objectives.stop_gradient import StopGradientTarget
 from jepa.predictors.base import Predictor
-from jepa.predictors.legality import LegalityHead
+from jepa.predictors.legality import Legality, LegalityHead
 from jepa.predictors.reidentification import NearestCode, Reidentification
 from jepa.predictors.slot_mixer import SlotMixerPredictor
 from jepa.types import Goal, Trajectories
@@ -54,7 +54,7 @@ class WorldModel:
     """What keeps the latents from collapsing."""
     inverse_dynamics: InverseDynamics = InverseDynamics()
     """Makes actions recoverable from consecutive latents (or only measures it, at weight 0)."""
-    legality: LegalityHead = LegalityHead()
+    legality: Legality = LegalityHead()
     """Reads the legal actions from a latent."""
     reidentification: Reidentification = NearestCode()
     """How predicted latents are moved onto latents of states, when imagining and planning."""
@@ -72,7 +72,7 @@ class WorldModelModule(nnx.Module):
         self.encoder = config.encoder.build(num_tokens=env.num_tokens, vocab_size=env.vocab_size, rngs=rngs)
         sizes = dict(latent_width=self.encoder.latent_width, num_actions=env.num_actions, rngs=rngs)
         self.predictor = config.predictor.build(num_slots=self.encoder.num_slots, **sizes)
-        self.legality = config.legality.build(**sizes)
+        self.legality = config.legality.build(num_slots=self.encoder.num_slots, **sizes)
         self.inverse_dynamics = config.inverse_dynamics.build(**sizes)
         self.reidentifier = config.reidentification.build(
             encoder=self.encoder, num_tokens=env.num_tokens, vocab_size=env.vocab_size, rngs=rngs

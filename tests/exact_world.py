@@ -15,7 +15,7 @@ from jepa.encoders.base import Encoder, EncoderModule
 from jepa.envs.base import Env
 from jepa.latents import normalize_slots
 from jepa.predictors.base import Predictor, PredictorModule
-from jepa.predictors.legality import LegalityHead
+from jepa.predictors.legality import Legality, LegalityModule
 from jepa.predictors.reidentification import NoReidentification
 from jepa.world_model import WorldModel
 
@@ -62,7 +62,7 @@ class ExactPredictor(Predictor):
         return ExactPredictorModule(self.env)
 
 
-class ExactLegalityModule(nnx.Module):
+class ExactLegalityModule(LegalityModule):
     def __init__(self, env: Env):
         self.env = env
 
@@ -73,10 +73,10 @@ class ExactLegalityModule(nnx.Module):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ExactLegality(LegalityHead):
+class ExactLegality(Legality):
     env: Env
 
-    def build(self, *, latent_width, num_actions, rngs):
+    def build(self, *, latent_width, num_slots, num_actions, rngs):
         return ExactLegalityModule(self.env)
 
 

@@ -7,9 +7,11 @@ import pytest
 from flax import nnx
 
 import jepa.predictors
+from jepa.encoders.trunks import AttentionTrunk, ConvolutionTrunk
 from jepa.predictors.base import Predictor, PredictorModule
-from jepa.predictors.legality import LegalityHead
+from jepa.predictors.legality import LegalityHead, TrunkLegality
 from jepa.predictors.operator import OperatorPredictor
+from jepa.predictors.slot_trunk import TrunkPredictor
 from tests.discovery import discover
 
 PREDICTORS = [found() for found in discover(Predictor, jepa.predictors)]
@@ -30,6 +32,9 @@ def perturbed(module: PredictorModule) -> PredictorModule:
     + [
         (OperatorPredictor(hidden_width=16), 1, 6),
         (OperatorPredictor(use_bias=True), 9, 4),
+        (TrunkPredictor(late_actions=True), 9, 4),
+        (TrunkPredictor(trunk=AttentionTrunk(slots_per_group=3)), 9, 4),
+        (TrunkPredictor(trunk=ConvolutionTrunk(rows=3), late_actions=True), 9, 4),
     ],
     ids=lambda param: f"{type(param[0]).__name__}-{param[1]}slots",
 )
@@ -69,7 +74,7 @@ def successors(predictions) -> np.ndarray:
 
 def test_the_shipped_predictors_are_found():
     found = {type(predictor).__name__ for predictor in PREDICTORS}
-    assert {"AttentionPredictor", "MLPPredictor", "OperatorPredictor", "SlotMixerPredictor"} <= found
+    assert {"MLPPredictor", "OperatorPredictor", "SlotMixerPredictor", "TrunkPredictor"} <= found
 
 
 def test_all_actions_at_once_are_each_action_alone(module, predictions):
@@ -104,8 +109,11 @@ def test_every_parameter_is_trained(module, latents, successors):
         assert jnp.isfinite(gradient).all() and jnp.abs(gradient).max() > 0
 
 
-def test_legality_head_gives_a_logit_per_action_for_any_batch(latents):
-    head = LegalityHead().build(latent_width=LATENT_WIDTH, num_actions=4, rngs=nnx.Rngs(0))
+@pytest.mark.parametrize(
+    "legality", [LegalityHead(), TrunkLegality(), TrunkLegality(trunk=ConvolutionTrunk(rows=3))], ids=str
+)
+def test_legality_gives_a_logit_per_action_for_any_batch(legality, latents):
+    head = legality.build(latent_width=LATENT_WIDTH, num_slots=9, num_actions=4, rngs=nnx.Rngs(0))
     logits = np.asarray(head(latents))
     assert logits.shape == (BATCH_SIZE, 4)
     np.testing.assert_allclose(head(latents.reshape(2, 3, LATENT_WIDTH)).reshape(BATCH_SIZE, 4), logits, atol=1e-5)
