@@ -230,6 +230,7 @@ def exact_model(
     learned = planning_model(world_model, cost)
     model = PlanningModel(
         predict_all=lambda codes: encode(jax.vmap(all_successors)(decode(codes))),
+        predict=lambda codes, actions: encode(jax.vmap(env.step)(decode(codes), actions)),
         legal_actions=lambda codes: jax.vmap(env.legal_actions)(decode(codes)),
         cost=lambda codes, goals: learned.cost(world_model.encode(decode(codes)), goals["latents"]),
         goal_difference=lambda codes, goals: goal_difference(codes, goals["codes"], env.num_tokens),

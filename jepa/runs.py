@@ -32,8 +32,8 @@ DATA_ROOT = Path("data/recorded")
 """Where recorded moves are kept, relative to the working directory."""
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 ALARMS = {
-    "alarm_collapse": "the latents have collapsed (see effective_rank in metrics.jsonl): states can hardly be told "
-    "apart. Raise --world-model.regularizer.weight",
+    "alarm_collapse": "the latents have collapsed (see effective_rank and closest_codes in metrics.jsonl): states can "
+    "hardly be told apart. Raise --world-model.regularizer.weight, or --world-model.code-separation.weight",
     "alarm_drift": "the cost fits imagined walks better than recorded ones, so it reads time off the drift of the "
     "predictor, not distance. Train the world model longer, or with more --world-model.prediction.input-noise",
 }

@@ -20,12 +20,15 @@ from jaxtyping import Array, Float, Int, Key
 
 from jepa.envs.base import Env
 from jepa.latents import effective_rank
+from jepa.objectives.code_separation import closest_codes
 from jepa.types import Trajectories, pytree, require_positive
 from jepa.world_model import WorldModel
 
 COLLAPSED_RANK_FRACTION = 0.12
 """Latents whose effective rank is below this share of their width count as collapsed. In our runs healthy latents lay
 above 0.25, and latents from which not even the legal actions could be read below 0.11 (docs/model_gap.md)."""
+MERGED_CODES = 0.3
+"""Codes of two tokens whose mean squared difference is below this count as merged: planners take them for the same."""
 _NUM_DIAGNOSED = 1024
 
 
@@ -218,14 +221,19 @@ class WorldModelStage(Stage):
         return self.apply_gradients(state, gradients, target), losses
 
     def diagnose(self, state: TrainState, resources: Trajectories) -> dict[str, Float[Array, ""]]:
-        """See base class: the effective rank of recorded states' latents, and the alarm of their collapse."""
+        """See base class: how far the latents of recorded states have collapsed, and the alarm.
+
+        They have if they fill few directions, or if two tokens have become one.
+        """
         states = resources.states[:, -1][:_NUM_DIAGNOSED]
-        latents = self.module(state.params).encode(states)
+        encoder = self.module(state.params).encoder
+        latents = encoder(states)
         rank = effective_rank(latents)
-        return {
-            "effective_rank": rank,
-            "alarm_collapse": (rank < COLLAPSED_RANK_FRACTION * latents.shape[-1]).astype(jnp.float32),
-        }
+        collapsed, figures = rank < COLLAPSED_RANK_FRACTION * latents.shape[-1], {"effective_rank": rank}
+        if (codes := encoder.slot_codes()) is not None:
+            figures["closest_codes"] = closest_codes(codes)
+            collapsed |= figures["closest_codes"] < MERGED_CODES
+        return figures | {"alarm_collapse": collapsed.astype(jnp.float32)}
 
     def module(self, params: Any) -> Any:
         """Returns the world model with the given parameters."""

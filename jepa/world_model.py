@@ -5,7 +5,7 @@ without letting all latents become the same:
 
     z_t       = encode(s_t)
     z'_(t+1)  = predict(z_t, a_t),  z'_(t+2) = predict(z'_(t+1), a_(t+1)), ...
-    loss      = |z'_(t+k) - stop_gradient(z_(t+k))|^2  +  regularizer(z)  [+ inverse dynamics]
+    loss      = |z'_(t+k) - stop_gradient(z_(t+k))|^2  +  regularizer(z)  [+ code separation, inverse dynamics]
 """
 
 import dataclasses
@@ -22,6 +22,7 @@ from jepa.encoders.token_slots import TokenSlotsEncoder
 from jepa.envs.base import Env
 from jepa.latents import leave_open
 from jepa.objectives.base import Regularizer, Target
+from jepa.objectives.code_separation import CodeSeparation
 from jepa.objectives.inverse_dynamics import InverseDynamics
 from jepa.objectives.prediction import RolloutPrediction
 from jepa.objectives.sigreg import SIGReg
@@ -52,6 +53,8 @@ class WorldModel:
     """Which encoder makes the latents that predictions are compared with."""
     regularizer: Regularizer = SIGReg(weight=0.01)
     """What keeps the latents from collapsing."""
+    code_separation: CodeSeparation = CodeSeparation()
+    """What keeps the codes of tokens apart, where the encoder has one for each."""
     inverse_dynamics: InverseDynamics = InverseDynamics()
     """Makes actions recoverable from consecutive latents (or only measures it, at weight 0)."""
     legality: Legality = LegalityHead()
@@ -132,6 +135,8 @@ class WorldModelModule(nnx.Module):
         )
         prediction_loss = self.config.prediction.loss(predicted, targets)
         regularizer_loss = self.config.regularizer.loss(latents, regularizer_key)
+        if (codes := self.encoder.slot_codes()) is not None:
+            regularizer_loss += self.config.code_separation.loss(codes)
         inverse_weight = self.config.inverse_dynamics.weight
         pair = (latents, next_latents)
         if inverse_weight == 0:

@@ -159,6 +159,16 @@ def test_the_collapse_alarm_rises_for_a_dead_encoder_alone(world_model):
     assert fresh["effective_rank"] > 10 and float(collapsed["effective_rank"]) == pytest.approx(1, abs=1e-3)
 
 
+def test_the_collapse_alarm_rises_for_two_tokens_that_became_one(world_model):
+    stage, state = world_model.stage, jax.tree.map(jnp.asarray, world_model.init)
+    embedding = state.params["encoder"]["embedding"]["embedding"]
+    merged = state.params["encoder"] | {"embedding": {"embedding": embedding.at[1].set(embedding[2])}}
+    diagnosis = stage.diagnose(
+        dataclasses.replace(state, params=state.params | {"encoder": merged}), stage.resources({})
+    )
+    assert float(diagnosis["closest_codes"]) == pytest.approx(0, abs=1e-3) and diagnosis["alarm_collapse"] == 1
+
+
 # --- Batches.
 
 

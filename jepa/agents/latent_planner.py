@@ -83,6 +83,7 @@ def planning_model(world_model: WorldModelModule, cost: CostModule) -> PlanningM
     """Returns what a planner may know; goals are latents [B, K, D] of K alternatives, of which the nearest counts."""
     return PlanningModel(
         predict_all=world_model.predict_all,
+        predict=world_model.predict,
         legal_actions=world_model.legal_actions,
         cost=lambda latents, goals: cost(latents[:, :, None], goals[:, None]).min(axis=-1),
         goal_difference=lambda latents, goals: goal_difference(latents, goals, world_model.encoder.num_slots),

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from jepa.types import Plan
 
@@ -23,6 +23,8 @@ class PlanningModel:
 
     predict_all: Callable[[Float[Array, "B D"]], Float[Array, "B A D"]]
     """Latents to the latents after every action."""
+    predict: Callable[[Float[Array, "B D"], Int[Array, " B"]], Float[Array, "B D"]]
+    """Latents to the latents after one action each."""
     legal_actions: Callable[[Float[Array, "B D"]], Bool[Array, "B A"]]
     """Latents to the actions that are held to be legal."""
     cost: Callable[[Float[Array, "B C D"], GoalLatents], Float[Array, "B C"]]

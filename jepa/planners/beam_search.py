@@ -19,6 +19,7 @@ from jepa.planners.memory import (
     remember,
     remembered,
 )
+from jepa.planners.shortening import shorten
 from jepa.types import Plan, pytree, require_positive
 
 
@@ -35,6 +36,8 @@ class BeamSearch(Planner):
     fingerprint_bits: int = 64
     """Bits by which latents are recognised as seen before, up to 64: more confuse fewer states (and drop fewer that
     are new), fewer tolerate more drift (and keep fewer that are not)."""
+    shorten_plans: bool = False
+    """Whether actions that a plan turns out not to need are left out (see `shortening`); it takes nodes, too."""
 
     def __post_init__(self):
         """Refuses sizes that cannot be."""
@@ -48,7 +51,8 @@ class BeamSearch(Planner):
             return (search.ply < self.horizon) & ~jnp.all(search.claims_solved | ~search.alive.any(axis=-1))
 
         search = jax.lax.while_loop(unfinished, lambda search: _expand(self, model, goal, search), search)
-        return _trace_back(self, search, model.cost(start[:, None], goal)[:, 0])
+        plan = _trace_back(self, search, model.cost(start[:, None], goal)[:, 0])
+        return shorten(model, plan, start, goal, self.same_state_tolerance) if self.shorten_plans else plan
 
     def nodes_per_ply(self, num_actions: int) -> int:
         """See base class."""

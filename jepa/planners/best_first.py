@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt
 
 from jepa.planners.base import GoalLatents, Planner, PlanningModel
 from jepa.planners.memory import empty_memory, first_of_its_kind, nonzero_fingerprints, remember, remembered
+from jepa.planners.shortening import shorten
 from jepa.types import Plan, pytree, require_positive
 
 
@@ -37,6 +38,8 @@ class BestFirstSearch(Planner):
     """Largest mean squared difference in any slot at which two latents count as one state."""
     fingerprint_bits: int = 64
     """Bits by which latents are recognised as seen before, up to 64."""
+    shorten_plans: bool = False
+    """Whether actions that a plan turns out not to need are left out (see `shortening`); it takes nodes, too."""
 
     def __post_init__(self):
         """Refuses sizes that cannot be."""
@@ -48,7 +51,8 @@ class BestFirstSearch(Planner):
         search = jax.lax.while_loop(
             lambda search: _is_running(self, search).any(), lambda search: _expand(self, model, goal, search), search
         )
-        return _trace_back(self, search)
+        plan = _trace_back(self, search)
+        return shorten(model, plan, start, goal, self.same_state_tolerance) if self.shorten_plans else plan
 
     def nodes_per_ply(self, num_actions: int) -> int:
         """See base class."""

@@ -70,6 +70,7 @@ class GraphWorld:
         return PlanningModel(
             # Behind an illegal action lies a latent like any other: the mask alone must keep it out.
             predict_all=lambda latents: embeddings[successors[node(latents)]],
+            predict=lambda latents, actions: embeddings[successors[node(latents), actions]],
             legal_actions=lambda latents: successors[node(latents)] >= 0,
             cost=lambda latents, goals: table[node(latents), node(goals)[:, None]],
             goal_difference=lambda latents, goals: goal_difference(latents, goals[:, None], NUM_SLOTS),

@@ -1,5 +1,6 @@
 """What every planner must do: all are found by discovery, built with their defaults, and sent through a known graph."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -12,12 +13,15 @@ import pytest
 
 import jepa.planners
 from jepa.planners.base import Planner
+from jepa.planners.beam_search import BeamSearch
+from jepa.planners.best_first import BestFirstSearch
 from jepa.types import Plan
 from tests.discovery import discover
 from tests.planners.graph_world import UNREACHABLE, grid_world
 
 ROOT = pathlib.Path(__file__).parents[2]
 PLANNERS = [found() for found in discover(Planner, jepa.planners)]
+PLANNERS += [BeamSearch(shorten_plans=True), BestFirstSearch(shorten_plans=True)]
 WORLD = grid_world()
 DISTANCES = WORLD.distances()
 WALLED_IN = WORLD.num_nodes - 1
@@ -128,7 +132,8 @@ def test_the_same_key_gives_the_same_plan(compiled):
 
 def test_planners_are_values():
     for planner in PLANNERS:
-        assert planner == type(planner)() and hash(planner) == hash(type(planner)())
+        copy = dataclasses.replace(planner)
+        assert planner == copy and hash(planner) == hash(copy)
 
 
 WITHOUT_ENVIRONMENTS = """
@@ -141,6 +146,8 @@ for name in FORBIDDEN:
 import jax
 import jepa.planners
 from jepa.planners.base import Planner
+from jepa.planners.beam_search import BeamSearch
+from jepa.planners.best_first import BestFirstSearch
 from tests.discovery import discover
 from tests.planners.graph_world import grid_world
 

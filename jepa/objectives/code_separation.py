@@ -1,0 +1,40 @@
+"""Code separation: tokens that are easily mixed up may not become the same.
+
+Where each token has a latent of its own, a regularizer of whole latents hardly notices when two codes merge, least of
+all those of rare tokens: one box among forty floor cells vanishes from every statistic, and a predictor that need not
+move boxes has an easy life. The codes can be kept apart themselves.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CodeSeparation:
+    """Sum over pairs of codes of relu(1 - d / margin)^2, d their mean squared difference: 0 once all are apart.
+
+    A hinge on distances, as VICReg has one on variances (Bardes et al., 2022, arXiv 2105.04906, equation 1).
+    """
+
+    weight: float = 1.0
+    """Factor of the loss; 0 lets codes merge. Without effect on encoders that have no codes."""
+    margin: float = 1.0
+    """Least mean squared difference that costs nothing; independent codes differ by about 2."""
+
+    def loss(self, codes: Float[Array, "V D_slot"]) -> Float[Array, ""]:
+        """Returns the weighted loss of the codes of all tokens."""
+        missing = jax.nn.relu(1 - code_differences(codes) / self.margin) ** 2
+        return self.weight * missing.sum(where=~jnp.eye(len(codes), dtype=bool)) / 2
+
+
+def code_differences(codes: Float[Array, "V D_slot"]) -> Float[Array, "V V"]:
+    """Returns the mean squared difference of every pair of codes, which have mean square 1."""
+    return 2 * (1 - codes @ codes.T / codes.shape[-1])
+
+
+def closest_codes(codes: Float[Array, "V D_slot"]) -> Float[Array, ""]:
+    """Returns the mean squared difference of the two closest codes."""
+    return jnp.where(jnp.eye(len(codes), dtype=bool), jnp.inf, code_differences(codes)).min()
