@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, UInt
 
 from jepa.planners.base import GoalLatents, Planner, PlanningModel
+from jepa.planners.inverses import Inverses, nothing_known
 from jepa.planners.memory import (
     empty_memory,
     first_of_its_kind,
@@ -36,6 +37,8 @@ class BeamSearch(Planner):
     fingerprint_bits: int = 64
     """Bits by which latents are recognised as seen before, up to 64: more confuse fewer states (and drop fewer that
     are new), fewer tolerate more drift (and keep fewer that are not)."""
+    skip_inverses: bool = False
+    """Whether actions that have always led back to the node before are no longer tried (see `inverses`)."""
     shorten_plans: bool = False
     """Whether actions that a plan turns out not to need are left out (see `shortening`); it takes nodes, too."""
 
@@ -69,6 +72,12 @@ class _Search:
     """The nodes that the beam holds."""
     alive: Bool[Array, "B W"]
     """Which places of the beam hold a node."""
+    last_actions: Int[Array, "B W"]
+    """Action that led to each of them; -1 at the start."""
+    before: UInt[Array, "B W"]
+    """Fingerprint of the node from which it led there."""
+    inverses: Inverses
+    """Which action undoes which, as far as it has been noticed."""
     seen: UInt[Array, "B H"]
     """Hash table of the fingerprints of all nodes ever kept; 0 is an empty place."""
     parents: Int[Array, "T B W"]
@@ -92,11 +101,15 @@ def _start(config: BeamSearch, model: PlanningModel, start: Float[Array, "B D"],
     places = jnp.arange(config.width)
     tree = (config.horizon, batch, config.width)
     seen = empty_memory(batch, config.width * config.horizon)
+    num_actions = jax.eval_shape(model.legal_actions, start).shape[-1]
     solved = model.goal_difference(start[:, None], goal)[:, 0] < config.same_state_tolerance
     return _Search(
         ply=jnp.zeros((), jnp.int32),
         latents=jnp.broadcast_to(start[:, None], (batch, config.width, width)),
         alive=jnp.broadcast_to(places == 0, (batch, config.width)),
+        last_actions=jnp.full((batch, config.width), -1),
+        before=jnp.zeros((batch, config.width), jnp.uint32),
+        inverses=nothing_known(batch, num_actions),
         seen=remember(seen, nonzero_fingerprints(start, config.fingerprint_bits)[:, None], jnp.ones((batch, 1), bool)),
         parents=jnp.zeros(tree, jnp.int32),
         actions=jnp.full(tree, -1, jnp.int32),
@@ -116,11 +129,15 @@ def _expand(config: BeamSearch, model: PlanningModel, goal: GoalLatents, search:
     num_actions = successors.shape[1]
     successors = successors.reshape(batch, width * num_actions, latent_width)
     legal = model.legal_actions(flat).reshape(batch, width, num_actions) & search.alive[:, :, None]
-    legal = legal.reshape(batch, -1)
+    if config.skip_inverses:
+        legal &= ~search.inverses.undoing(search.last_actions)
     costs = model.cost(successors, goal)
-    reaches_goal = legal & (model.goal_difference(successors, goal) < config.same_state_tolerance)
     codes = nonzero_fingerprints(successors, config.fingerprint_bits)
+    leads_back = codes.reshape(legal.shape) == search.before[..., None]
+    inverses = search.inverses.after(search.last_actions, leads_back, legal)
+    legal = legal.reshape(batch, -1)
     is_new = first_of_its_kind(codes, legal) & ~remembered(search.seen, codes)
+    reaches_goal = legal & (model.goal_difference(successors, goal) < config.same_state_tolerance)
     # A node at the goal comes first, whatever its predicted cost.
     scores = jnp.where(legal & is_new, costs, jnp.inf)
     scores = jnp.where(reaches_goal, -1.0, scores)
@@ -128,13 +145,16 @@ def _expand(config: BeamSearch, model: PlanningModel, goal: GoalLatents, search:
     alive = negative > -jnp.inf
     kept_codes = jnp.take_along_axis(codes, chosen, axis=1)
     running = ~search.claims_solved & search.alive.any(axis=-1)
-    ply = search.ply
+    ply, parents = search.ply, chosen // num_actions
     return _Search(
         ply=ply + 1,
         latents=jnp.take_along_axis(successors, chosen[..., None], axis=1),
         alive=alive & running[:, None],
+        last_actions=chosen % num_actions,
+        before=jnp.take_along_axis(nonzero_fingerprints(search.latents, config.fingerprint_bits), parents, axis=1),
+        inverses=inverses,
         seen=remember(search.seen, kept_codes, alive),
-        parents=search.parents.at[ply].set(chosen // num_actions),
+        parents=search.parents.at[ply].set(parents),
         actions=search.actions.at[ply].set(chosen % num_actions),
         costs=search.costs.at[ply].set(jnp.take_along_axis(costs, chosen, axis=1)),
         claims_solved=search.claims_solved | (running & reaches_goal.any(axis=-1)),

@@ -163,3 +163,25 @@ def test_greedy_is_the_beam_of_width_one():
     one, greedy = (search(planner, costs) for planner in (BeamSearch(width=1, horizon=12), Greedy(horizon=12)))
     jax.tree.map(np.testing.assert_array_equal, one, greedy)
     assert 0 < one.claims_solved.mean() < 1
+
+
+def test_skipping_inverses_saves_nodes_and_changes_nothing_else():
+    """On a grid what undoes an action is another one, wherever it is possible, and led to nodes met before."""
+    plain, skipping = BeamSearch(width=4, horizon=LONGEST), BeamSearch(width=4, horizon=LONGEST, skip_inverses=True)
+    plan, saving = search(plain, DISTANCES), search(skipping, DISTANCES)
+    np.testing.assert_array_equal(plan.actions, saving.actions)
+    np.testing.assert_array_equal(plan.claims_solved, saving.claims_solved)
+    far = EXACT[REACHABLE] >= 5
+    assert (saving.num_nodes_generated <= plan.num_nodes_generated).all()
+    ratio = (saving.num_nodes_generated / np.maximum(plan.num_nodes_generated, 1))[REACHABLE][far]
+    assert ratio.max() < 1 and ratio.mean() < 0.85
+
+
+def test_on_one_way_roads_there_are_no_inverses_to_skip():
+    world = tree_world()
+    starts, goals = np.zeros(10, int), np.arange(20, 30)
+    plain, skipping = (
+        search(BeamSearch(width=3, horizon=6, skip_inverses=skip), world.distances(), world, starts, goals)
+        for skip in (False, True)
+    )
+    jax.tree.map(np.testing.assert_array_equal, plain, skipping)

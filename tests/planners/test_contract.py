@@ -21,7 +21,7 @@ from tests.planners.graph_world import UNREACHABLE, grid_world
 
 ROOT = pathlib.Path(__file__).parents[2]
 PLANNERS = [found() for found in discover(Planner, jepa.planners)]
-PLANNERS += [BeamSearch(shorten_plans=True), BestFirstSearch(shorten_plans=True)]
+PLANNERS += [BeamSearch(shorten_plans=True), BeamSearch(skip_inverses=True), BestFirstSearch(shorten_plans=True)]
 WORLD = grid_world()
 DISTANCES = WORLD.distances()
 WALLED_IN = WORLD.num_nodes - 1
