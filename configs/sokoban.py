@@ -23,9 +23,6 @@ from jepa.predictors.slot_trunk import TrunkPredictor
 from jepa.training import Schedule
 from jepa.world_model import WorldModel
 
-# A push moves three cells in a line, wherever it happens: two blocks see that far.
-TRUNK = ConvolutionTrunk(rows=7, width=32, num_blocks=2)
-
 config = Experiment(
     env=Sokoban(size=7, num_boxes=2),
     behaviour=NonBacktrackingWalks(walk_length=64),
@@ -33,13 +30,14 @@ config = Experiment(
     agent=LatentPlanner(
         world_model=WorldModel(
             encoder=TokenSlotsEncoder(slot_width=8),
-            predictor=TrunkPredictor(trunk=TRUNK, late_actions=True),
+            # A push moves three cells in a line, wherever it happens: two blocks see that far.
+            predictor=TrunkPredictor(trunk=ConvolutionTrunk(rows=7, width=48, num_blocks=2), late_actions=True),
             prediction=RolloutPrediction(weight=10.0, horizon=1, input_noise=0.0),
             regularizer=SIGReg(weight=0.01),
-            legality=TrunkLegality(trunk=TRUNK),
+            legality=TrunkLegality(trunk=ConvolutionTrunk(rows=7, width=16, num_blocks=2)),
             reidentification=NearestCode(),
         ),
-        world_model_training=Schedule(num_updates=3000, batch_size=256, learning_rate=2e-3),
+        world_model_training=Schedule(num_updates=6000, batch_size=256, learning_rate=3e-3),
         cost=CostLearning(
             head=PairwiseCost(hidden_width=256, num_blocks=2),
             imagination=Imagination(num_walks=96, walk_length=40, recorded_start_fraction=0.5),
@@ -47,7 +45,7 @@ config = Experiment(
             max_cost=50.0,
             bellman_start=0.1,
         ),
-        cost_training=Schedule(num_updates=4000, batch_size=256, learning_rate=1e-3),
+        cost_training=Schedule(num_updates=3000, batch_size=256, learning_rate=1e-3),
         planner=BestFirstSearch(num_nodes=2000, num_expansions=8, path_weight=0.6, horizon=40),
     ),
 )

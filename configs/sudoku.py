@@ -14,13 +14,14 @@ from jepa.costs.imagination import Imagination
 from jepa.costs.learning import CostLearning
 from jepa.costs.pairwise import PairwiseCost
 from jepa.encoders.token_slots import TokenSlotsEncoder
+from jepa.encoders.trunks import AttentionTrunk
 from jepa.envs.sudoku import Sudoku
 from jepa.objectives.prediction import RolloutPrediction
 from jepa.objectives.sigreg import SIGReg
 from jepa.planners.beam_search import BeamSearch
 from jepa.predictors.legality import LegalityHead
-from jepa.predictors.mlp import MLPPredictor
 from jepa.predictors.reidentification import NearestCode
+from jepa.predictors.slot_trunk import TrunkPredictor
 from jepa.training import Schedule
 from jepa.world_model import WorldModel
 
@@ -31,9 +32,9 @@ config = Experiment(
     agent=LatentPlanner(
         world_model=WorldModel(
             encoder=TokenSlotsEncoder(slot_width=16),
-            predictor=MLPPredictor(hidden_width=512),
-            prediction=RolloutPrediction(weight=10.0, horizon=1, input_noise=0.05),
-            regularizer=SIGReg(weight=0.1),
+            predictor=TrunkPredictor(trunk=AttentionTrunk(width=64, num_blocks=1), late_actions=True),
+            prediction=RolloutPrediction(weight=10.0, horizon=1, input_noise=0.0),
+            regularizer=SIGReg(weight=0.01),
             legality=LegalityHead(hidden_width=256),
             reidentification=NearestCode(),
         ),

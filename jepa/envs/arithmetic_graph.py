@@ -20,9 +20,9 @@ from jepa.envs.arithmetic_graph_problems import sample_test_query, sample_traini
 from jepa.envs.base import Env, GoalKind, states_from_arrays
 from jepa.types import Goal, Problem
 
-OPERATION, LEFT, RIGHT, KNOWN, VALUE = range(5)
-"""Places of the five fields of a quantity."""
-FIELD_NAMES = ("operation", "left parent", "right parent", "known flag", "value")
+OPERATION, LEFT, RIGHT, KNOWN, VALUE, NAME = range(6)
+"""Places of the fields of a quantity."""
+FIELD_NAMES = ("operation", "left parent", "right parent", "known flag", "value", "name")
 SYMBOLS = ("given", "+", "-", "*")
 QUANTITY_RANGE = (6, 40)
 """Fewer leave too few graphs for two halves; in more, the longest derivations are too rare to be found by drawing."""
@@ -32,10 +32,10 @@ QUANTITY_RANGE = (6, 40)
 class ArithmeticGraph(Env):
     """Quantities modulo a prime or any other number; the goal is that one of them is known.
 
-    A state has five tokens per quantity: operation (0 given, 1 +, 2 -, 3 *), left parent and right parent (index + 1,
-    0 for none), known flag, value (`modulus` while unknown). Each field has its own range of tokens, in this order,
-    with Q quantities: operation from 0, left parent from 4, right parent from 5 + Q, known flag from 6 + 2 Q, value
-    from 8 + 2 Q; a token alone tells its field. Action i derives quantity i, once both its parents are known.
+    A state has six tokens per quantity: operation (0 given, 1 +, 2 -, 3 *), left parent and right parent (index + 1,
+    0 for none), known flag, value (`modulus` while unknown), and the quantity's own name (index + 1), by which parents
+    refer to it. Tokens with Q quantities: operations from 0, names (of parents, too) from 4, known flags from 5 + Q,
+    values from 7 + Q. Action i derives quantity i, once both its parents are known.
     """
 
     num_quantities: int = 16
@@ -68,13 +68,13 @@ class ArithmeticGraph(Env):
 
     @property
     def num_tokens(self) -> int:
-        """Five per quantity."""
+        """Six per quantity."""
         return len(FIELD_NAMES) * self.num_quantities
 
     @property
     def vocab_size(self) -> int:
-        """The ranges of the five fields, end to end."""
-        return int(self._field_sizes.sum())
+        """Operations, names, known flags and values, end to end."""
+        return int((self._offsets + self._field_sizes).max())
 
     @property
     def action_names(self) -> tuple[str, ...]:
@@ -97,19 +97,21 @@ class ArithmeticGraph(Env):
         return False
 
     @property
-    def _field_sizes(self) -> Int[np.ndarray, "5"]:
-        return np.array([len(SYMBOLS), self.num_quantities + 1, self.num_quantities + 1, 2, self.modulus + 1])
+    def _field_sizes(self) -> Int[np.ndarray, "6"]:
+        names = self.num_quantities + 1
+        return np.array([len(SYMBOLS), names, names, 2, self.modulus + 1, names])
 
     @property
-    def _offsets(self) -> Int[np.ndarray, "5"]:
-        """First token of each field."""
-        return (np.cumsum(self._field_sizes) - self._field_sizes).astype(np.int32)
+    def _offsets(self) -> Int[np.ndarray, "6"]:
+        """First token of each field; parents and names share theirs, so that a reference looks like what it means."""
+        names, known = len(SYMBOLS), len(SYMBOLS) + self.num_quantities + 1
+        return np.array([0, names, names, known, known + 2, names], np.int32)
 
     @property
     def _known_token(self) -> int:
         return int(self._offsets[KNOWN]) + 1
 
-    def _fields(self, state: Int[Array, " N"]) -> Int[Array, "A 5"]:
+    def _fields(self, state: Int[Array, " N"]) -> Int[Array, "A 6"]:
         return state.reshape(self.grid_shape) - self._offsets
 
     def step(self, state: Int[Array, " N"], action: Int[Array, ""]) -> Int[Array, " N"]:
@@ -143,7 +145,8 @@ class ArithmeticGraph(Env):
         is_given = graph[:, 0] == 0
         values = jax.random.randint(key, is_given.shape, 0, self.modulus)
         values = jnp.where(is_given, values, self.modulus)
-        return (jnp.column_stack([graph, is_given, values]) + self._offsets).astype(jnp.int32).reshape(-1)
+        names = jnp.arange(1, self.num_quantities + 1)
+        return (jnp.column_stack([graph, is_given, values, names]) + self._offsets).astype(jnp.int32).reshape(-1)
 
     def _goal(self, query: Int[Array, "*B"]) -> Goal:
         """Returns the goal of knowing a quantity."""
@@ -198,13 +201,14 @@ class ArithmeticGraph(Env):
             token = int(state.reshape(self.grid_shape)[quantity, field])
             return f"the {FIELD_NAMES[field]} of x{quantity} must be in {first}..{first + size - 1}, came {token}"
         rows = fields.tolist()
-        reasons = [_wrong_definition(rows, quantity) for quantity in range(len(rows))]
+        reasons = [_wrong_name(rows, quantity) for quantity in range(len(rows))]
+        reasons += [_wrong_definition(rows, quantity) for quantity in range(len(rows))]
         reasons += [] if any(reasons) else [_cycle(rows)]
         reasons += [] if any(reasons) else [self._wrong_knowledge(rows, quantity) for quantity in range(len(rows))]
         return next(filter(None, reasons), None)
 
     def _wrong_knowledge(self, rows: list[list[int]], quantity: int) -> str | None:
-        operation, left, right, known, value = rows[quantity]
+        operation, left, right, known, value, _ = rows[quantity]
         if not known:
             if operation == 0:
                 return f"x{quantity} is given, so it must be known"
@@ -255,6 +259,11 @@ class ArithmeticGraph(Env):
             definition = f" = x{row[LEFT] - 1} {SYMBOLS[row[OPERATION]]} x{row[RIGHT] - 1}" if row[OPERATION] else ""
             lines.append(f"x{quantity}{definition} = {row[VALUE] if row[KNOWN] else '?'}")
         return "\n".join(lines)
+
+
+def _wrong_name(rows: list[list[int]], quantity: int) -> str | None:
+    name = rows[quantity][NAME]
+    return None if name == quantity + 1 else f"x{quantity} must have the name {quantity + 1}, came {name}"
 
 
 def _wrong_definition(rows: list[list[int]], quantity: int) -> str | None:

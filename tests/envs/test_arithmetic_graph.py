@@ -1,6 +1,5 @@
 import collections
 import functools
-import itertools
 
 import jax
 import jax.numpy as jnp
@@ -45,9 +44,10 @@ def tokens(definitions: dict, derived: dict, num_quantities: int = 6, modulus: i
         row += [
             operation,
             4 + left,
-            5 + num_quantities + right,
-            6 + 2 * num_quantities + known,
-            8 + 2 * num_quantities + value,
+            4 + right,
+            5 + num_quantities + known,
+            7 + num_quantities + value,
+            4 + quantity + 1,
         ]
     return row
 
@@ -55,9 +55,9 @@ def tokens(definitions: dict, derived: dict, num_quantities: int = 6, modulus: i
 def read(state, num_quantities: int, modulus: int = 23) -> tuple[dict, dict]:
     """The inverse of `tokens`: definitions, and values of derived quantities."""
     definitions, derived = {}, {}
-    for quantity, (operation, left, right, known, value) in enumerate(np.reshape(state, (-1, 5)).tolist()):
-        left, right = left - 5, right - 6 - num_quantities
-        known, value = known - 6 - 2 * num_quantities, value - 8 - 2 * num_quantities
+    for quantity, (operation, left, right, known, value, _) in enumerate(np.reshape(state, (-1, 6)).tolist()):
+        left, right = left - 5, right - 5
+        known, value = known - 5 - num_quantities, value - 7 - num_quantities
         definitions[quantity] = ("_+-*"[operation], left, right) if operation else value
         if operation and known:
             derived[quantity] = value
@@ -110,9 +110,9 @@ def fingerprint(definitions: dict) -> tuple:
 
 
 def goals(env: ArithmeticGraph, queries) -> Goal:
-    mask = np.zeros((len(queries), env.num_quantities, 5), bool)
+    mask = np.zeros((len(queries), env.num_quantities, 6), bool)
     mask[np.arange(len(queries)), queries, 3] = True
-    token = 7 + 2 * env.num_quantities
+    token = 6 + env.num_quantities
     return Goal(
         tokens=jnp.asarray(np.where(mask, token, 0).reshape(len(queries), -1), jnp.int32),
         mask=jnp.asarray(mask.reshape(len(queries), -1)),
@@ -143,8 +143,8 @@ def drawn_graphs() -> jax.Array:
 
 def graphs_of(env: ArithmeticGraph, states) -> jax.Array:
     """[state, quantity, (operation, left, right)] without the offsets."""
-    fields = np.asarray(states).reshape(-1, env.num_quantities, 5)[:, :, :3]
-    return jnp.asarray(fields - [0, 4, 5 + env.num_quantities], jnp.int32)
+    fields = np.asarray(states).reshape(-1, env.num_quantities, 6)[:, :, :3]
+    return jnp.asarray(fields - [0, 4, 4], jnp.int32)
 
 
 # --- Dynamics.
@@ -178,13 +178,12 @@ def test_random_walks_agree_with_recursive_evaluation_and_derive_everything(env)
         assert len(derived) + len(given) == env.num_quantities
 
 
-def test_each_field_has_its_own_range_of_tokens():
-    states = np.concatenate([np.asarray(sampled(ENV).start), training_states(ENV)]).reshape(-1, 5)
-    found = [set(column.tolist()) for column in states.T]
-    assert all(not a & b for a, b in itertools.combinations(found, 2))
-    known, unknown = 6 + 2 * 16, 7 + 2 * 16
-    assert found[0] == set(range(4)) and found[1] == set(range(4, 21)) and found[2] == set(range(21, 38))
-    assert found[3] == {known, unknown} and found[4] == set(range(40, 64)) and ENV.vocab_size == 64
+def test_parents_and_names_share_their_tokens_and_the_other_fields_have_their_own():
+    states = np.concatenate([np.asarray(sampled(ENV).start), training_states(ENV)]).reshape(-1, 6)
+    operation, left, right, known, value, name = (set(column.tolist()) for column in states.T)
+    assert operation == set(range(4)) and left == right == {4} | name and name == set(range(5, 21))
+    assert known == {21, 22} and value == set(range(23, 47)) and ENV.vocab_size == 47
+    assert (states[:, 5].reshape(-1, 16) == np.arange(5, 21)).all()
 
 
 def test_the_goal_is_that_the_query_is_known():
@@ -201,7 +200,7 @@ def test_hindsight_asks_for_one_derived_quantity():
         masks = np.asarray(draw(state, keys))
         assert (masks.sum(axis=1) == 1).all()
         quantities, counts = np.unique(np.argmax(masks, axis=1), return_counts=True)
-        assert {int(place) // 5 for place in quantities} == candidates and (quantities % 5 == 3).all()
+        assert {int(place) // 6 for place in quantities} == candidates and (quantities % 6 == 3).all()
         assert counts.min() > 0.7 * 400 / len(candidates)
         assert all(SMALL.is_solved(state, Goal(tokens=state, mask=jnp.asarray(mask))) for mask in masks[:5])
 
@@ -270,7 +269,7 @@ def test_test_problems_take_a_uniform_number_of_steps(env):
     assert numbers.tolist() == list(range(env.min_steps, env.max_steps + 1))
     expected = NUM_PROBLEMS[env] / len(numbers)
     assert np.abs(counts - expected).max() < 4.5 * np.sqrt(expected)
-    queries = np.argmax(problems.goal.mask, axis=1) // 5
+    queries = np.argmax(problems.goal.mask, axis=1) // 6
     assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), problems.goal, goals(env, queries)))
     for start, query, length in list(zip(np.asarray(problems.start), queries.tolist(), lengths, strict=True))[:100]:
         assert env.invalid_reason(start) is None
@@ -283,7 +282,7 @@ def test_there_are_distractors_that_can_be_derived_without_the_query():
     detours = []
     for start, mask in zip(np.asarray(problems.start)[:300], np.asarray(problems.goal.mask), strict=False):
         definitions, _ = read(start, 16)
-        query = int(np.argmax(mask)) // 5
+        query = int(np.argmax(mask)) // 6
         needed = {quantity: necessary(definitions, {}, quantity) for quantity in definitions}
         detours.append(sum(query not in needed[q] and bool(needed[q]) and q not in needed[query] for q in needed))
     assert np.mean(detours) > 3 and np.mean(np.array(detours) > 0) > 0.9
@@ -333,7 +332,7 @@ def test_the_number_of_a_quantity_tells_nothing():
     assert set(np.unique(is_given.sum(axis=1)).tolist()) == set(range(fewest, most + 1))
     share = np.asarray(is_given.mean(axis=0))
     assert np.abs(share - share.mean()).max() < 4.5 * np.sqrt(share.mean() / 2_000)
-    queries = np.argmax(sampled(ENV).goal.mask, axis=1) // 5
+    queries = np.argmax(sampled(ENV).goal.mask, axis=1) // 6
     counts = np.bincount(queries, minlength=16)
     assert np.abs(counts - 1_400 / 16).max() < 4.5 * np.sqrt(1_400 / 16)
 
@@ -344,7 +343,7 @@ def test_operations_operands_and_given_values_are_balanced():
     defined = graphs[graphs[:, 0] > 0]
     assert np.bincount(defined[:, 0])[1:] / len(defined) == pytest.approx([1 / 3] * 3, abs=0.02)
     assert (defined[:, 1] > defined[:, 2]).mean() == pytest.approx(0.5, abs=0.02)
-    values = states.reshape(-1, 5)[graphs[:, 0] == 0, 4] - 40
+    values = states.reshape(-1, 6)[graphs[:, 0] == 0, 4] - 23
     counts = np.bincount(values, minlength=23)
     assert len(counts) == 23 and np.abs(counts / len(values) - 1 / 23).max() < 0.012
 
@@ -381,17 +380,18 @@ GOOD = tokens(EXAMPLE, {4: 16})
     ("state", "message"),
     [
         (changed(0, 4), r"the operation of x0 must be in 0\.\.3, came 4"),
-        (changed(6, 3), r"the left parent of x1 must be in 4\.\.10, came 3"),
-        (changed(14, 44), r"the value of x2 must be in 20\.\.43, came 44"),
-        (changed(6, 5), "x1 is given, but has a parent"),
+        (changed(7, 3), r"the left parent of x1 must be in 4\.\.10, came 3"),
+        (changed(16, 37), r"the value of x2 must be in 13\.\.36, came 37"),
+        (changed(11, 5), "x1 must have the name 2, came 1"),
+        (changed(7, 5), "x1 is given, but has a parent"),
         (changed(1, 4), "the parents of x0 must be two other quantities, came none and x1"),
         (tokens({**EXAMPLE, 0: ("*", 4, 4)}, {}), "parents of x0 must be two other quantities, came x4 and x4"),
         (tokens({**EXAMPLE, 0: ("*", 0, 4)}, {}), "parents of x0 must be two other quantities, came x0 and x4"),
         (tokens({**EXAMPLE, 4: ("-", 1, 0)}, {}), "a cycle: the definitions of x0, x2, x4, x5 do not lead back"),
-        (changed(8, 18), "x1 is given, so it must be known"),
-        (changed(9, 43), "x1 is known, but has no value"),
-        (changed(4, 25), "x0 is not known, but has the value 5"),
-        (changed(3, 19), "x0 is known, but has no value"),
+        (changed(9, 11), "x1 is given, so it must be known"),
+        (changed(10, 36), "x1 is known, but has no value"),
+        (changed(4, 18), "x0 is not known, but has the value 5"),
+        (changed(3, 12), "x0 is known, but has no value"),
         (tokens(EXAMPLE, {0: 2}), "x0 is known, but not both of its parents x4 and x1"),
         (tokens(EXAMPLE, {4: 7}), r"x4 = x1 - x3 = 3 - 10 must be 16 modulo 23, came 7"),
         (tokens(EXAMPLE, {4: 16, 0: 3}), r"x0 = x4 \* x1 = 16 \* 3 must be 2 modulo 23, came 3"),
@@ -426,7 +426,7 @@ def test_problems_from_arrays():
     arrays = {"start": np.array([GOOD, GOOD, GOOD], np.uint8), "query": np.array([5, 4, 1], np.uint8)}
     assert SMALL.optimal_lengths(SMALL.problems_from_arrays(arrays)).tolist() == [2, 0, 0]
     problems = sampled(HARD)
-    queries = np.argmax(problems.goal.mask, axis=1) // 5
+    queries = np.argmax(problems.goal.mask, axis=1) // 6
     rebuilt = HARD.problems_from_arrays({"start": np.asarray(problems.start), "query": queries})
     assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all() and a.dtype == b.dtype, rebuilt, problems))
 
