@@ -38,7 +38,7 @@ config = Experiment(
             legality=LegalityHead(hidden_width=256),
             reidentification=NearestCode(),
         ),
-        world_model_training=Schedule(num_updates=2000, batch_size=512, learning_rate=2e-3),
+        world_model_training=Schedule(num_updates=2000, batch_size=256, learning_rate=2e-3),
         cost=CostLearning(
             head=PairwiseCost(hidden_width=128),
             imagination=Imagination(num_walks=64, walk_length=10),

@@ -223,10 +223,10 @@ def test_optimal_lengths_are_minus_one_where_they_cannot_be_known():
     good = tokens(EXAMPLE, {})
     cyclic = tokens({**EXAMPLE, 4: ("-", 1, 0)}, {})  # x4 and x0 need each other; x2 and x5 need them
     beside = tokens({**EXAMPLE, 5: ("+", 2, 3), 2: ("-", 3, 5)}, {})  # x2 and x5 need each other, x0 does not
-    starts = [good, cyclic, cyclic, beside, beside, [999] * 30, [-1] * 30]
+    starts = [good, cyclic, cyclic, beside, beside, [999] * 36, [-1] * 36]
     goal = goals(SMALL, [5, 5, 1, 0, 5, 1, 1])
     assert SMALL.optimal_lengths(Problem(start=jnp.array(starts), goal=goal)).tolist() == [3, -1, 0, 2, -1, -1, -1]
-    whole = Goal(tokens=jnp.array([good]), mask=jnp.ones((1, 30), bool))
+    whole = Goal(tokens=jnp.array([good]), mask=jnp.ones((1, 36), bool))
     assert SMALL.optimal_lengths(Problem(start=jnp.array([good]), goal=whole)).tolist() == [-1]
     asks_two = jax.tree.map(lambda leaf: leaf.max(axis=0, keepdims=True), goals(SMALL, [2, 0]))
     assert SMALL.optimal_lengths(Problem(start=jnp.array([good]), goal=asks_two)).tolist() == [3]
@@ -409,7 +409,7 @@ def test_wrong_states(state, message):
         ({"start": np.array([GOOD])}, r"expected an array `query`, came the arrays \['start'\]"),
         (
             {"start": np.array([GOOD[:-1]]), "query": np.array([0])},
-            r"\[problems, 30\] .* of shape \[1, 29\]",
+            r"\[problems, 36\] .* of shape \[1, 35\]",
         ),
         ({"start": np.array([GOOD]), "query": np.array([0, 1])}, r"of shape \[1\], came int64 of shape \[2\]"),
         ({"start": np.array([GOOD]), "query": np.array([0.0])}, r"one integer per problem.* came float64"),
