@@ -76,8 +76,9 @@ def effective_rank(latents: Float[Array, "B D"]) -> Float[Array, ""]:
     Source: Roy and Vetterli, 2007, definition 1.
     """
     centred = latents - latents.mean(axis=0)
-    # Singular values through the small Gram matrix, which is far cheaper than an SVD of the batch.
-    variances = jnp.linalg.eigvalsh(centred.T @ centred)
+    # Singular values through the smaller Gram matrix, which is far cheaper than an SVD of the batch.
+    is_wide = centred.shape[0] < centred.shape[1]
+    variances = jnp.linalg.eigvalsh(centred @ centred.T if is_wide else centred.T @ centred)
     # Below the rounding of the largest there is only noise, which the root would blow up to a spread.
     singular = jnp.sqrt(jnp.where(variances > 1e-6 * variances.max(), variances, 0.0))
     shares = singular / jnp.maximum(singular.sum(), 1e-30)

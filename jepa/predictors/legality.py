@@ -54,7 +54,7 @@ class _LegalityHead(LegalityModule):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrunkLegality(Legality):
-    """A trunk over slots, and votes of all of them.
+    """A trunk over slots, and a linear read-out of all of them for each action.
 
     For legality that must be looked up, as in "both parents of this quantity are known", or that is the same at all
     places, as in "nothing stands in the way".
@@ -73,11 +73,8 @@ class _TrunkLegality(LegalityModule):
     def __init__(self, trunk: TrunkModule, num_actions: int, rngs: nnx.Rngs):
         self.trunk = trunk
         self.hidden = nnx.Linear(trunk.width, trunk.width, rngs=rngs)
-        self.codes = nnx.Embed(num_actions, trunk.width, rngs=rngs)
-        self.output = nnx.Linear(trunk.width, 1, rngs=rngs)
+        self.output = nnx.Linear(trunk.num_groups * trunk.width, num_actions, rngs=rngs)
 
     def __call__(self, latents: Float[Array, "*B D"]) -> Float[Array, "*B A"]:
-        hidden = self.hidden(self.trunk(latents))
-        votes = jax.nn.relu(hidden[..., None, :, :] + self.codes.embedding[...][:, None])
-        # Adding up before the last layer, which is linear, spares it all groups but one.
-        return self.output(votes.sum(axis=-2))[..., 0]
+        features = jax.nn.relu(self.hidden(self.trunk(latents)))
+        return self.output(features.reshape(*latents.shape[:-1], -1))
