@@ -58,7 +58,8 @@ def print_report(report: Report, env: Env) -> None:
     console = Console()
     console.print(_results(report.summary, env))
     console.print(_details(report.summary))
-    console.print(_example(report, env), markup=False, highlight=False)
+    for text in (_example(report, env), *_example_of_refutation(report)):
+        console.print(text, markup=False, highlight=False, soft_wrap=True)  # Proofs are not broken into lines.
     for name in [name for name in report.summary if name.startswith("alarm_") and report.summary[name]]:
         console.print(f"\n[bold red]WARNING[/] {name}: {ALARMS.get(name, 'it stood at the end of its stage')}.")
 
@@ -66,7 +67,9 @@ def print_report(report: Report, env: Env) -> None:
 def _results(summary: dict[str, Any], env: Env) -> Table:
     file = summary["config"]["evaluation"]["problems"]
     origin = f"of {file}" if file else "drawn at random"
-    table = Table(title=f"{env.name}: {summary['num_problems']:,} problems {origin}", box=box.SIMPLE_HEAD)
+    refutable = f", {summary['num_refutable']:,} to be refuted" if "num_refutable" in summary else ""
+    title = f"{env.name}: {summary['num_problems']:,} problems {origin}{refutable}"
+    table = Table(title=title, box=box.SIMPLE_HEAD)
     for column in ("the same search with", "solved", "95 % interval", "moves", "optimal", "nodes"):
         table.add_column(column, justify="right" if table.columns else "left")
     interval = f"{summary['solved_fraction_95_low']:.1%} - {summary['solved_fraction_95_high']:.1%}"
@@ -85,7 +88,7 @@ def _results(summary: dict[str, Any], env: Env) -> Table:
 def _details(summary: dict[str, Any]) -> Table:
     rollouts = [f"{summary[f'rollout_accuracy_{length}']:.1%}" for length in ROLLOUT_LENGTHS]
     claims, lies = summary["claimed_fraction"], summary["false_claim_fraction"]
-    rows = {
+    rows = _answers(summary) | {
         "plans that claim to reach the goal": f"{claims:.1%}, {lies:.1%} of these falsely" if claims else "none",
         f"rollouts right after {', '.join(map(str, ROLLOUT_LENGTHS))} moves": ", ".join(rollouts),
         "cost and exact distance, Spearman": _number(summary["cost_spearman"], 3),
@@ -100,6 +103,26 @@ def _details(summary: dict[str, Any]) -> Table:
     for label, text in rows.items():
         table.add_row(label, text)
     return table
+
+
+def _answers(summary: dict[str, Any]) -> dict[str, str]:
+    """Returns the rows that tell of proof and disproof, where the domain has them."""
+    rows = {}
+    if "right_answer_fraction" in summary:
+        low, high = summary["right_answer_fraction_95_low"], summary["right_answer_fraction_95_high"]
+        claimed = _share(summary["refutable_claimed_fraction"])
+        rows = {
+            "right answers": f"{summary['right_answer_fraction']:.1%} ({low:.1%} - {high:.1%})",
+            "the same, exact model and random": f"{summary['exact_model_right_answer_fraction']:.1%}, "
+            f"{summary['random_right_answer_fraction']:.1%}",
+            "solved, of those not to be refuted": _share(summary["solvable_solved_fraction"]),
+            "refuted, of those to be refuted": f"{_share(summary['refutable_refuted_fraction'])}, "
+            f"{claimed} claimed to be solved",
+            "nothing said": _share(summary["unknown_fraction"]),
+        }
+    if "checked_plan_fraction" in summary:
+        rows["plans accepted by another checker"] = _share(summary["checked_plan_fraction"])
+    return rows
 
 
 def _example(report: Report, env: Env, width: int = 80) -> str:
@@ -120,7 +143,14 @@ def _example(report: Report, env: Env, width: int = 80) -> str:
         for label, texts in (("move", ["", *names]), ("predicted distance", costs)):
             row = "".join(text.rjust(cell) for text in texts[first : first + per_line])
             lines.append(f"{label:19}{row}".rstrip())
-    return "\n".join(lines)
+    written = report.evidence.written_plans[index]
+    return "\n".join(lines if written in (None, names) else [*lines, "", *written])
+
+
+def _example_of_refutation(report: Report) -> list[str]:
+    """Returns what is said of the first problem that is refuted; nothing if none is."""
+    refuted = np.flatnonzero(report.evidence.is_refutable & ~report.records.claims_solved)
+    return [f"\nProblem {index}: refuted\n\n{report.evidence.refutations[index]}" for index in refuted[:1]]
 
 
 def _beside(start: str, goal: str) -> list[str]:

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from jepa.agents.base import PlanFunction
+from jepa.answers import Evidence, answer, answer_figures, find_refutations, gather_evidence
 from jepa.config import to_json
 from jepa.diagnostics import world_model_figures
 from jepa.evaluation import PlanRecords, exact_lengths, exact_plan_function, load_problems, solve
@@ -35,6 +36,8 @@ class Report:
     """The test problems."""
     records: PlanRecords
     """What the latent planner did with them."""
+    evidence: Evidence
+    """Its plans written out, and refutations."""
 
 
 def evaluate_run(run: Run, show: Callable[[str, int, int], None]) -> Report:
@@ -45,7 +48,7 @@ def evaluate_run(run: Run, show: Callable[[str, int, int], None]) -> Report:
       show: receives the name of each phase with how many problems are done, and of how many.
 
     Raises:
-      ValueError: the test problems cannot be read or are not of this domain.
+      ValueError: the test problems cannot be read or are not of this domain, or the domain contradicts itself.
     """
     experiment = run.experiment
     env, agent, evaluation, mesh = experiment.env, experiment.agent, experiment.evaluation, data_mesh()
@@ -65,10 +68,10 @@ def evaluate_run(run: Run, show: Callable[[str, int, int], None]) -> Report:
     floor = grade("random plans", shooting, dataclasses.replace(agent, planner=shooting).plan_function(env))
     world_model, cost = agent.modules(env, run.params)
     figures = world_model_figures(env, world_model, cost, problems, lengths, jax.random.key(evaluation.problem_seed))
-    summary = _summary(run, records, ceiling, floor) | figures
-    return Report(
-        summary={name: _json_number(value) for name, value in summary.items()}, problems=problems, records=records
-    )
+    evidence = gather_evidence(env, problems, records, find_refutations(env, problems))
+    figures |= answer_figures(env, evidence, records, ceiling, floor)
+    summary = {name: _json_number(value) for name, value in (_summary(run, records, ceiling, floor) | figures).items()}
+    return Report(summary=summary, problems=problems, records=records, evidence=evidence)
 
 
 def _floor(horizon: int, records: PlanRecords) -> RandomShooting:
@@ -160,7 +163,8 @@ def write_report(report: Report, folder: Path) -> Path:
 
 def _record_json(report: Report, index: int) -> dict[str, Any]:
     """Returns what records.jsonl says of one problem."""
-    records, problems = report.records, report.problems
+    records, problems, evidence = report.records, report.problems, report.evidence
+    said = answer(bool(records.claims_solved[index]), evidence.refutations[index])
     length, optimal = int(records.plan_lengths[index]), int(records.optimal_lengths[index])
     return {
         "start": problems.start[index].tolist(),
@@ -171,4 +175,8 @@ def _record_json(report: Report, index: int) -> dict[str, Any]:
         "solved": bool(records.solved[index]),
         "optimal_length": optimal if optimal >= 0 else None,
         "num_nodes_generated": int(records.num_nodes_generated[index]),
+        "answer": said,
+        "written_plan": evidence.written_plans[index],
+        "objection": evidence.objections[index],
+        "refutation": evidence.refutations[index],
     }

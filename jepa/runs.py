@@ -227,9 +227,12 @@ def read_alarms(folder: Path) -> dict[str, bool]:
 
 
 def changed_training(old: Experiment, new: Experiment) -> dict[str, str]:
-    """Returns the differences of two experiments without planner and test problems, which do not train."""
-    changed = differences(old, new)
-    return {name: change for name, change in changed.items() if name.split(".")[0] not in _GRADING_ONLY}
+    """Returns the differences of two experiments without planner and test problems, which do not train.
+
+    Test problems are the fields of `Evaluation` and those that a domain declares as `Env.test_fields`.
+    """
+    free = _GRADING_ONLY | {f"env.{field}" for field in new.env.test_fields}
+    return {name: change for name, change in differences(old, new).items() if not free & {name, name.split(".")[0]}}
 
 
 def _listed(changed: Mapping[str, str]) -> str:

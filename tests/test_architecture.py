@@ -35,6 +35,7 @@ LAYERS = (
     {"agents"},
     {"evaluation"},
     {"metrics"},
+    {"answers"},
     {"diagnostics"},
     {"config"},
     {"runs"},

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jepa.answers import Evidence
 from jepa.config import Experiment, to_json
 from jepa.console import print_report, progress
 from jepa.envs.base import full_goal
@@ -44,10 +45,23 @@ NUMBERS = {
 }  # fmt: skip
 
 
-def printed(capsys, monkeypatch, records: PlanRecords = RECORDS, **changes) -> str:
+EVIDENCE = Evidence(
+    refutations=(None, None, None),
+    written_plans=(["right"], ["right", "right"], ["down", "right", "right"]),
+    objections=(None, None, None),
+)
+ANSWERS = {
+    "num_refutable": 2, "right_answer_fraction": 0.75, "right_answer_fraction_95_low": 0.5,
+    "right_answer_fraction_95_high": 0.875, "exact_model_right_answer_fraction": 1.0,
+    "random_right_answer_fraction": 0.625, "solvable_solved_fraction": None, "refutable_refuted_fraction": 0.9,
+    "refutable_claimed_fraction": 0.1, "unknown_fraction": 0.05,
+}  # fmt: skip
+
+
+def printed(capsys, monkeypatch, records: PlanRecords = RECORDS, evidence: Evidence = EVIDENCE, **changes) -> str:
     monkeypatch.setenv("COLUMNS", "80")
     problems = Problem(start=STARTS, goal=full_goal(jnp.array(3 * [GOAL])))
-    print_report(Report(summary=NUMBERS | changes, problems=problems, records=records), ENV)
+    print_report(Report(summary=NUMBERS | changes, problems=problems, records=records, evidence=evidence), ENV)
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80
     assert "\x1b" not in text and "\r" not in text
@@ -93,6 +107,37 @@ def test_example_is_the_solved_problem_of_middle_length(capsys, monkeypatch):
             "predicted distance    2.1   1.2   0.0",
         ]
     )
+
+
+def test_answers_are_shown_where_there_are_any(capsys, monkeypatch):
+    assert "right answers" not in printed(capsys, monkeypatch)
+    text = printed(capsys, monkeypatch, **ANSWERS, checked_plan_fraction=1.0)
+    rows = [re.split(r"  +", line.strip()) for line in text.splitlines()]
+    assert ["sliding_tiles_2x3: 1,000 problems drawn at random, 2 to be refuted"] in rows
+    assert ["right answers", "75.0% (50.0% - 87.5%)"] in rows
+    assert ["the same, exact model and random", "100.0%, 62.5%"] in rows
+    assert ["solved, of those not to be refuted", "-"] in rows
+    assert ["refuted, of those to be refuted", "90.0%, 10.0% claimed to be solved"] in rows
+    assert ["nothing said", "5.0%"] in rows
+    assert ["plans accepted by another checker", "100.0%"] in rows
+
+
+def test_a_written_plan_and_a_refutation_are_shown(capsys, monkeypatch):
+    assert "refuted" not in printed(capsys, monkeypatch)
+    evidence = Evidence(
+        refutations=("false", None, "not so in [Z2]"),
+        written_plans=(None, ["Theorem", "  since " + 100 * "x"], None),
+        objections=(None, None, None),
+    )
+    some = dataclasses.replace(
+        RECORDS, solved=np.array([False, True, False]), claims_solved=np.array([True, True, False])
+    )
+    monkeypatch.setenv("COLUMNS", "80")
+    problems = Problem(start=STARTS, goal=full_goal(jnp.array(3 * [GOAL])))
+    print_report(Report(summary=NUMBERS, problems=problems, records=some, evidence=evidence), ENV)
+    text = capsys.readouterr().out
+    assert f"\n\nTheorem\n  since {100 * 'x'}\n" in text
+    assert text.rstrip().endswith("\n\nProblem 2: refuted\n\nnot so in [Z2]")
 
 
 def test_failures_are_not_chosen_as_long_as_anything_was_solved(capsys, monkeypatch):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jepa.answers import Evidence
 from jepa.config import Experiment, to_json
 from jepa.envs.base import full_goal
 from jepa.envs.sliding_tiles import SlidingTiles
@@ -29,6 +30,11 @@ RECORDS = PlanRecords(
     num_nodes_generated=np.array([30, 10, 0, 40]),
     seconds_per_problem=0.5,
 )
+EVIDENCE = Evidence(
+    refutations=(None, None, None, "no way"),
+    written_plans=(["turn", "turn", "stop"], ["up"], None, None),
+    objections=(None, "up is down", None, None),
+)
 NOTHING = dataclasses.replace(RECORDS, solved=np.zeros(4, bool), claims_solved=np.zeros(4, bool))
 RUN = Run(
     experiment=Experiment(env=SlidingTiles(rows=2, columns=3), num_transitions=28, seed=5),
@@ -40,7 +46,8 @@ RUN = Run(
 
 
 def report(records: PlanRecords = RECORDS, summary: dict | None = None) -> Report:
-    return Report(summary=summary or {}, problems=Problem(start=STATES, goal=full_goal(STATES)), records=records)
+    problems = Problem(start=STATES, goal=full_goal(STATES))
+    return Report(summary=summary or {}, problems=problems, records=records, evidence=EVIDENCE)
 
 
 def test_summary_counts_by_hand():
@@ -97,9 +104,15 @@ def test_files_hold_every_problem(tmp_path):
         "solved": True,
         "optimal_length": 2,
         "num_nodes_generated": 30,
+        "answer": "solved",
+        "written_plan": ["turn", "turn", "stop"],
+        "objection": None,
+        "refutation": None,
     }
     assert [line["actions"] for line in lines[1:]] == [[3], [], [1, 1, 1]]
     assert [line["optimal_length"] for line in lines] == [2, 1, 9, None]
+    assert [line["answer"] for line in lines] == ["solved", "solved", "solved", "refuted"]
+    assert (lines[1]["objection"], lines[3]["written_plan"], lines[3]["refutation"]) == ("up is down", None, "no way")
     assert sorted(file.name for file in path.parent.iterdir()) == ["records.jsonl", "summary.json"]
 
 

@@ -14,10 +14,12 @@ from jepa.agents.latent_planner import LatentPlanner
 from jepa.behaviours import NonBacktrackingWalks
 from jepa.config import Experiment, debug, to_json
 from jepa.dataset import dataset_path
+from jepa.envs.arithmetic_graph import ArithmeticGraph
+from jepa.envs.equational_proofs import EquationalProofs
 from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.evaluation import Evaluation
 from jepa.run_log import RunLog, read_jsonl
-from jepa.runs import load_run, read_alarms, read_config, train
+from jepa.runs import changed_training, load_run, read_alarms, read_config, train
 from jepa.training import Schedule, Stage
 
 SCHEDULE = Schedule(num_updates=6, updates_per_call=2, batch_size=32)
@@ -226,6 +228,31 @@ def test_planner_and_problems_may_change(copy):
     train(other, copy, said.append)
     assert "complete" in said[0]
     assert read_config(copy) == other
+
+
+@pytest.mark.parametrize(
+    ("env", "free", "trained"),
+    [
+        (ArithmeticGraph(num_quantities=28), {"min_steps": 10, "max_steps": 18}, {"modulus": 7}),
+        (EquationalProofs(), {"refutable_fraction": 0.5}, {"max_depth": 5}),
+        (SlidingTiles(), {}, {"rows": 2}),
+    ],
+)
+def test_fields_that_choose_test_problems_may_change(env, free, trained):
+    old = Experiment(env=env)
+    assert changed_training(old, dataclasses.replace(old, env=dataclasses.replace(env, **free))) == {}
+    other = dataclasses.replace(old, env=dataclasses.replace(env, **free, **trained))
+    assert set(changed_training(old, other)) == {f"env.{name}" for name in trained}
+    assert set(changed_training(old, dataclasses.replace(old, env=SlidingTiles(rows=4)))) & {"env", "env.rows"}
+
+
+def test_a_field_of_that_name_elsewhere_is_not_free():
+    """Such as a field of the agent that is called as the domain's."""
+    old = Experiment(env=EquationalProofs())
+    assert set(changed_training(old, dataclasses.replace(old, seed=1, num_transitions=28))) == {
+        "seed",
+        "num_transitions",
+    }
 
 
 def test_failed_start_does_not_claim_the_folder(tmp_path):

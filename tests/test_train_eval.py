@@ -152,6 +152,24 @@ def test_evaluation_refuses_to_change_what_was_trained(one_run, capsys):
     assert digests(folder) == before
 
 
+def test_proofs_and_refutations_of_a_trained_run(capsys):
+    """A run that was trained for theorems is asked to prove or refute, which changes nothing that was trained."""
+    words = ["--debug", "--env.max-depth", 3]
+    call(train_program.main, ROOT / "configs" / "equational_proofs.py", *words)
+    folder = Path("runs/equational_proofs-debug/seed0")
+    call(eval_program.main, folder, "--debug", "--env.refutable-fraction", 1.0, "--output-dir", "refutable")
+    summary, records = read_results(Path("refutable"))
+    assert (summary["num_problems"], summary["num_refutable"]) == (4, 4)
+    assert summary["config"]["env"]["refutable_fraction"] == 1.0
+    assert summary["refutable_refuted_fraction"] + summary["refutable_claimed_fraction"] == 1.0
+    assert summary["right_answer_fraction"] == np.mean([record["answer"] == "refuted" for record in records])
+    assert summary["solved_fraction"] == 0.0 and summary["solvable_solved_fraction"] is None
+    for record in records:
+        assert " is false in " in record["refutation"] and record["written_plan"] is None
+        assert record["answer"] == ("solved" if record["claims_solved"] else "refuted")
+    assert "4 problems drawn at random, 4 to be refuted" in capsys.readouterr().out
+
+
 def test_output_that_cannot_be_written_is_refused_before_planning(one_run, tmp_path, capsys, monkeypatch):
     _, folder = one_run
     (tmp_path / "file").touch()

@@ -10,6 +10,7 @@ Grade-School Math and the Hidden Reasoning Process" (2024). This domain is writt
 
 import dataclasses
 from collections.abc import Mapping
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +38,8 @@ class ArithmeticGraph(Env):
     refer to it. Tokens with Q quantities: operations from 0, names (of parents, too) from 4, known flags from 5 + Q,
     values from 7 + Q. Action i derives quantity i, once both its parents are known.
     """
+
+    test_fields: ClassVar[frozenset[str]] = frozenset({"min_steps", "max_steps"})
 
     num_quantities: int = 16
     """Quantities of a problem, given and defined; 6 to 40."""

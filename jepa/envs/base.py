@@ -11,7 +11,8 @@ All array methods work on one state and are pure; callers batch them with `jax.v
 import abc
 import dataclasses
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +33,9 @@ class GoalKind(enum.Enum):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Env(abc.ABC):
     """A reasoning domain. Subclasses are frozen dataclasses whose fields are the sizes of the domain."""
+
+    test_fields: ClassVar[frozenset[str]] = frozenset()
+    """Fields that choose test problems and nothing else; a trained run may be graded with other values of them."""
 
     @property
     @abc.abstractmethod
@@ -137,6 +141,36 @@ class Env(abc.ABC):
     def optimal_lengths(self, problems: Problem) -> Int[np.ndarray, " B"]:
         """Returns the least number of actions of each of B problems; -1 where none is known or exists."""
 
+    def refutation(self, problem: Problem) -> str | None:
+        """Says why no plan solves one problem, so that a person can check it; None where no reason is found.
+
+        What it says must be true: a problem with a refutation has no solution. None says nothing. The default never
+        finds a reason.
+        """
+        return None
+
+    def written_plan(self, problem: Problem, actions: Int[np.ndarray, " T"]) -> list[str]:
+        """Writes a plan that solves one problem for a person to read, as lines; one action name per line by default.
+
+        Args:
+          problem: one problem.
+          actions: a plan that solves it; everything from the first -1 on is ignored.
+
+        Raises:
+          ValueError: a domain that writes more than names says where a plan fails.
+        """
+        names = self.action_names
+        return [names[action] for action in actions_of_plan(actions)]
+
+    @property
+    def plan_checker(self) -> Callable[[Problem, Sequence[str]], str | None] | None:
+        """A check of written plans that shares no code with the dynamics; None, the default, where there is none.
+
+        It takes a problem and the lines of `written_plan`, and says what is wrong with them as a plan for this problem;
+        None if nothing is.
+        """
+        return None
+
     @abc.abstractmethod
     def invalid_reason(self, state: Int[np.ndarray, " N"]) -> str | None:
         """Says in a sentence what is wrong with a state from outside; None if it is one of this domain."""
@@ -153,6 +187,12 @@ class Env(abc.ABC):
     @abc.abstractmethod
     def render(self, state: Int[np.ndarray, " N"]) -> str:
         """Draws a state as a few lines of text."""
+
+
+def actions_of_plan(actions: Int[np.ndarray, " T"]) -> list[int]:
+    """Returns the actions of a plan up to the first -1."""
+    plan = np.asarray(actions).tolist()
+    return plan[: plan.index(-1)] if -1 in plan else plan
 
 
 def full_goal(tokens: Int[Array, "*B N"]) -> Goal:

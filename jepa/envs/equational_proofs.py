@@ -6,21 +6,29 @@ in which they differ is a proof that there is no such plan (`theories.find_count
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
-from jepa.envs.base import Env, full_goal, states_from_arrays
-from jepa.envs.heap_terms import decode_term, invariant_values, is_test_term, malformed_reason, random_term
+from jepa.envs.base import Env, actions_of_plan, full_goal, states_from_arrays
+from jepa.envs.heap_terms import (
+    decode_term,
+    draw_until,
+    invariant_values,
+    is_test_term,
+    malformed_reason,
+    near_misses,
+    random_term,
+)
+from jepa.envs.proof_checker import check_proof_of
 from jepa.envs.proof_search import Rewrites, forward_rewrites, shortest_proofs
-from jepa.envs.theories import CONSTANTS, THEORIES, Theory, find_countermodel, write_term
+from jepa.envs.proof_writer import write_proof
+from jepa.envs.theories import THEORIES, Countermodel, Theory, find_countermodel, write_term
 from jepa.types import Problem
-
-T = TypeVar("T")
 
 MIN_REWRITES, MAX_REWRITES = 3, 8
 """A test problem is made by that many random rewrites; a shortest proof takes no more."""
@@ -46,18 +54,24 @@ class EquationalProofs(Env):
     their hash does, the same for all ways to rename a, b and c. No recorded walk ever sees a term of a test problem.
     """
 
+    test_fields: ClassVar[frozenset[str]] = frozenset({"refutable_fraction"})
+
     theory: str = "groups"
     """A key of `theories.THEORIES`."""
     max_depth: int = 4
     """Levels of the tree; 3 to 5."""
+    refutable_fraction: float = 0.0
+    """Probability with which a test problem is an equation that is false, to be refuted; in [0, 1]."""
 
     def __post_init__(self) -> None:
-        """Refuses theories that are not there, and trees too small or too large."""
+        """Refuses theories that are not there, trees too small or too large, and what is no probability."""
         if self.theory not in THEORIES:
             raise ValueError(f"EquationalProofs.theory must be one of {sorted(THEORIES)}, came {self.theory!r}")
         least, most = DEPTH_RANGE
         if not least <= self.max_depth <= most:
             raise ValueError(f"EquationalProofs.max_depth must lie in {least}..{most}, came {self.max_depth}")
+        if not 0 <= self.refutable_fraction <= 1:
+            raise ValueError(f"EquationalProofs.refutable_fraction must lie in [0, 1], came {self.refutable_fraction}")
 
     @property
     def name(self) -> str:
@@ -122,28 +136,36 @@ class EquationalProofs(Env):
         def fits(state):
             return ~self._is_test_term(state) & self.legal_actions(state).any()
 
-        return _draw_until(fits, self._random_term, key)
+        return draw_until(fits, self._random_term, key)
 
     def sample_problem(self, key: Key[Array, ""]) -> Problem:
-        """Draws a term of the test split, and another one that some random rewrites, at most 8, make of it."""
+        """Draws a term of the test split, and another one that some random rewrites, at most 8, make of it.
 
-        def is_proper(problem):
-            return (problem.goal.tokens != problem.start).any()
-
-        return _draw_until(is_proper, self._random_problem, key)
-
-    def sample_refutable(self, key: Key[Array, ""]) -> Problem:
-        """Draws an equation that is false: as `sample_problem`, but one constant of the goal is another one.
-
-        Both terms are of the test split; `theories.find_countermodel` finds a model in which they differ.
+        In a false equation one constant of that other term has become another one, or two have changed places, so that
+        the terms differ in the theory's invariant model: `refutation` finds a reason. Both are of the test split, and
+        the true equations are the same ones for all values of `refutable_fraction`.
         """
+        is_refutable = jax.random.uniform(jax.random.fold_in(key, 0)) < self.refutable_fraction
 
-        def is_false(problem):
-            start, goal = problem.start, problem.goal.tokens
-            differ = (invariant_values(self.theory, start) != invariant_values(self.theory, goal)).any()
-            return differ & self._is_test_term(goal)
+        def draw(draw_key):
+            problem = self._random_problem(draw_key)
+            false_goal = self._false_goal(problem, jax.random.fold_in(draw_key, 0))
+            goal = jnp.where(is_refutable, false_goal, problem.goal.tokens)
+            return Problem(start=problem.start, goal=full_goal(goal))
 
-        return _draw_until(is_false, self._random_near_miss, key)
+        return draw_until(lambda problem: (problem.goal.tokens != problem.start).any(), draw, key)
+
+    def _false_goal(self, problem: Problem, key: Key[Array, ""]) -> Int[Array, " N"]:
+        """Draws one of the near misses of the goal that make an equation false; the start where there is none."""
+        start, goal = problem.start, problem.goal.tokens
+        values, goals = invariant_values(self.theory, start), near_misses(self._theory, goal)
+
+        def is_false(other):
+            return (invariant_values(self.theory, other) != values).any() & self._is_test_term(other)
+
+        possible = jax.lax.map(is_false, goals)  # one after the other: of all together the values take gigabytes
+        chosen = goals[jnp.argmax(jnp.where(possible, jax.random.uniform(key, possible.shape), -1.0))]
+        return jnp.where(possible.any() & (goal != start).any(), chosen, start)
 
     def _random_term(self, key: Key[Array, ""]) -> Int[Array, " N"]:
         return random_term(self._theory, self.max_depth, key)
@@ -154,7 +176,7 @@ class EquationalProofs(Env):
     def _random_problem(self, key: Key[Array, ""]) -> Problem:
         """Draws a term of the test split and rewrites it at random, up to 8 times and never back to where it was."""
         term_key, length_key, walk_key = jax.random.split(key, 3)
-        start = _draw_until(self._is_test_term, self._random_term, term_key)
+        start = draw_until(self._is_test_term, self._random_term, term_key)
         length = jax.random.randint(length_key, (), MIN_REWRITES, MAX_REWRITES + 1)
         visited = jnp.full((MAX_REWRITES + 1, self.num_tokens), -1, jnp.int32).at[0].set(start)
         keys = jax.random.split(walk_key, MAX_REWRITES)
@@ -180,16 +202,6 @@ class EquationalProofs(Env):
         _, group = np.unique(rules, return_inverse=True)
         return jnp.maximum(jnp.zeros(group.max() + 1, jnp.int32).at[group].add(actions), 1)[group]
 
-    def _random_near_miss(self, key: Key[Array, ""]) -> Problem:
-        problem_key, place_key, constant_key = jax.random.split(key, 3)
-        problem = self._random_problem(problem_key)
-        goal, first = problem.goal.tokens, self.vocab_size - len(CONSTANTS)
-        scores = jnp.where(goal >= first, jax.random.uniform(place_key, goal.shape), -1.0)
-        place = jnp.argmax(scores)
-        other = first + (goal[place] - first + jax.random.randint(constant_key, (), 1, len(CONSTANTS))) % len(CONSTANTS)
-        changed = goal.at[place].set(jnp.where(goal[place] >= first, other, goal[place]))
-        return Problem(start=problem.start, goal=full_goal(changed))
-
     def optimal_lengths(self, problems: Problem) -> Int[np.ndarray, " B"]:
         """Returns the length of a shortest proof; 0 where start and goal are the same.
 
@@ -211,10 +223,49 @@ class EquationalProofs(Env):
 
     def _is_plausible(self, start: Int[np.ndarray, " N"], goal: Int[np.ndarray, " N"]) -> bool:
         """Whether both are terms and no model says that they differ."""
-        if self.invalid_reason(start) is not None or self.invalid_reason(goal) is not None:
-            return False
-        left, right = (decode_term(self._theory, state) for state in (start, goal))
-        return find_countermodel(self._theory, left, right) is None
+        are_terms = self.invalid_reason(start) is None and self.invalid_reason(goal) is None
+        return are_terms and self._countermodel(start, goal) is None
+
+    def _countermodel(self, start: Int[np.ndarray, " N"], goal: Int[np.ndarray, " N"]) -> Countermodel | None:
+        return find_countermodel(self._theory, *(decode_term(self._theory, state) for state in (start, goal)))
+
+    def refutation(self, problem: Problem) -> str | None:
+        """Gives a finite model and values of the constants for which the two terms differ.
+
+        Such as `a * b = b * a is false in S3 with a = 132, b = 213: 312 and 231`: the elements of Z2 to Z5 are numbers
+        modulo 2 to 5, those of S3 and A4 permutations, written as the images of 1, 2, ..., where p * q is q, then p.
+
+        None where the terms agree in all models of the theory, and where a goal leaves a slot open.
+        """
+        start, goal = np.asarray(problem.start), np.asarray(problem.goal.tokens)
+        found = self._countermodel(start, goal) if np.asarray(problem.goal.mask).all() else None
+        return None if found is None else f"{self.render(start)} = {self.render(goal)} is false {found}"
+
+    def written_plan(self, problem: Problem, actions: Int[np.ndarray, " T"]) -> list[str]:
+        """Writes a proof as `proof_checker.check_proof` reads it: the theorem, the first term, a line per rewrite.
+
+        Raises:
+          ValueError: the plan is no proof; the message says where it fails.
+        """
+        plan, states = actions_of_plan(actions), [np.asarray(problem.start)]
+        for number, action in enumerate(plan):
+            state, is_legal = _rewrite(self, jnp.asarray(states[-1]), jnp.int32(action))
+            if not (0 <= action < self.num_actions and is_legal):
+                term = self.render(states[-1])
+                raise ValueError(f"expected legal actions, came {action} as action {number}, on {term}")
+            states.append(np.asarray(state))
+        last, goal = (self.render(np.asarray(state)) for state in (states[-1], problem.goal.tokens))
+        if last != goal:
+            raise ValueError(f"expected a plan that ends at {goal}, came one that ends at {last}")
+        moves = [self._rewrites.moves[action] for action in plan]
+        return write_proof(self._theory, [self.render(state) for state in states], moves)
+
+    @property
+    def plan_checker(self) -> Callable[[Problem, Sequence[str]], str | None]:
+        """`proof_checker.check_proof_of`, for the terms of a problem."""
+        return lambda problem, lines: check_proof_of(
+            self.theory, lines, np.asarray(problem.start).tolist(), np.asarray(problem.goal.tokens).tolist()
+        )
 
     def invalid_reason(self, state: Int[np.ndarray, " N"]) -> str | None:
         """Says what is wrong with a state: a symbol without its arguments, or a slot that is nobody's argument."""
@@ -241,59 +292,9 @@ class EquationalProofs(Env):
         return write_term(self._theory, decode_term(self._theory, np.asarray(state)))
 
 
-def write_proof(env: EquationalProofs, problem: Problem, actions: Int[np.ndarray, " T"]) -> str:
-    """Writes a plan as a proof that a person can read and `proof_checker.check_proof` can check.
-
-    Args:
-      env: the domain.
-      problem: one problem.
-      actions: a plan that solves it; everything from the first -1 on is ignored.
-
-    Returns:
-      The theorem; the first term; then a line per rewrite with the new term, the rule, its direction, and the way from
-      the root to where it was applied, L for a left or only argument and R for a right one.
-
-    Raises:
-      ValueError: the plan is no proof; the message says where it fails.
-    """
-    plan = np.asarray(actions).tolist()
-    plan = plan[: plan.index(-1)] if -1 in plan else plan
-    state, goal = problem.start, env.render(np.asarray(problem.goal.tokens))
-    terms, reasons = [env.render(np.asarray(state))], [""]
-    for number, action in enumerate(plan):
-        state, is_legal = _rewrite(env, state, jnp.int32(action))
-        if not (0 <= action < env.num_actions and is_legal):
-            raise ValueError(f"expected legal actions, came {action} as action {number}, on {terms[-1]}")
-        move = forward_rewrites(env.theory, env.max_depth).moves[action]
-        direction = "left to right" if move.is_left_to_right else "right to left"
-        way = "".join("LR"[int(bit)] for bit in f"{move.position:b}"[1:]) or "root"
-        terms.append(env.render(np.asarray(state)))
-        reasons.append(f"by {move.rule.name}, {direction}, at {way}")
-    if terms[-1] != goal:
-        raise ValueError(f"expected a plan that ends at {goal}, came one that ends at {terms[-1]}")
-    width = max(map(len, terms))
-    lines = [f"{'= ' if reason else '  '}{term:{width}}  {reason}" for term, reason in zip(terms, reasons, strict=True)]
-    return "\n".join(line.rstrip() for line in [f"Theorem of {env.theory}: {terms[0]} = {goal}", *lines])
-
-
 @functools.partial(jax.jit, static_argnames="env")
 def _rewrite(
     env: EquationalProofs, state: Int[Array, " N"], action: Int[Array, ""]
 ) -> tuple[Int[Array, " N"], Bool[Array, ""]]:
     """Returns the state after an action, and whether that was legal."""
     return env.step(state, action), env.legal_actions(state)[action]
-
-
-def _draw_until(
-    is_wanted: Callable[[T], Bool[Array, ""]], draw: Callable[[Key[Array, ""]], T], key: Key[Array, ""]
-) -> T:
-    """Draws again and again until what comes is wanted."""
-
-    def redraw(carry):
-        next_key, draw_key = jax.random.split(carry[0])
-        drawn = draw(draw_key)
-        return next_key, drawn, is_wanted(drawn)
-
-    # Nothing is drawn before the loop: that would compile all of it twice.
-    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(draw, key))
-    return jax.lax.while_loop(lambda carry: ~carry[2], redraw, (key, nothing, jnp.bool_(False)))[1]

@@ -2,6 +2,8 @@
 
 import functools
 import itertools
+from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
 from jepa.envs.theories import CONSTANTS, THEORIES, Term, Theory, assignments
+
+T = TypeVar("T")
 
 OPERATION_FRACTION = 0.5
 """How many of the slots of a random term that could hold an operation do; the root always does."""
@@ -88,9 +92,40 @@ def random_term(theory: Theory, max_depth: int, key: Key[Array, ""]) -> Int[Arra
     return jnp.concatenate(levels)
 
 
+def near_misses(theory: Theory, tokens: Int[Array, " N"]) -> Int[Array, "M N"]:
+    """Returns what a term becomes when one of its a, b, c is another one, and when two of them change places.
+
+    M is 2 N + N (N - 1) / 2; where a slot has none of them, the term itself stands in place of the change.
+    """
+    num_slots, first = len(tokens), 1 + len(theory.symbols) - len(CONSTANTS)
+    is_constant = tokens >= first
+    others = first + (tokens - first + jnp.arange(1, len(CONSTANTS))[:, None, None]) % len(CONSTANTS)
+    replaced = jnp.where(jnp.eye(num_slots, dtype=bool) & is_constant, others, tokens).reshape(-1, num_slots)
+    left, right = np.triu_indices(num_slots, k=1)
+    order = np.tile(np.arange(num_slots), (len(left), 1))
+    order[np.arange(len(left)), left], order[np.arange(len(left)), right] = right, left
+    exchanged = jnp.where((is_constant[left] & is_constant[right])[:, None], tokens[order], tokens)
+    return jnp.concatenate([replaced, exchanged])
+
+
 def _choose(weights: Int[np.ndarray, " V"], uniform: Float[Array, " N"]) -> Int[Array, " N"]:
     """Turns uniform numbers in [0, 1) into tokens with probabilities in the proportion of the weights."""
     return (uniform[:, None] >= np.cumsum(weights) / weights.sum()).sum(axis=-1, dtype=jnp.int32)
+
+
+def draw_until(
+    is_wanted: Callable[[T], Bool[Array, ""]], draw: Callable[[Key[Array, ""]], T], key: Key[Array, ""]
+) -> T:
+    """Draws again and again until what comes is wanted."""
+
+    def redraw(carry):
+        next_key, draw_key = jax.random.split(carry[0])
+        drawn = draw(draw_key)
+        return next_key, drawn, is_wanted(drawn)
+
+    # Nothing is drawn before the loop: that would compile all of it twice.
+    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(draw, key))
+    return jax.lax.while_loop(lambda carry: ~carry[2], redraw, (key, nothing, jnp.bool_(False)))[1]
 
 
 def invariant_values(theory_name: str, tokens: Int[Array, " N"]) -> Int[Array, " assignments"]:

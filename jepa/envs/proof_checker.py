@@ -1,7 +1,7 @@
 """An independent checker of written-out proofs.
 
-It shares no code with the domain that makes them: it reads text, has its own table of rules, and its own matching on
-terms as nested tuples. So a mistake in the tables that move tokens cannot hide.
+It shares no code with the domain that makes them: it reads text, has its own table of rules, its own matching on
+terms as nested tuples, and its own reading of tokens. So a mistake in the tables that move tokens cannot hide.
 """
 
 import re
@@ -43,7 +43,7 @@ RULES = {
 }
 """The rules of each theory, by name."""
 ALPHABETS = {"groups": "*'()eabc", "boolean_algebra": "&|~()01abc"}
-"""What may occur in the terms of each theory."""
+"""What may occur in the terms of each theory; the symbols among it in the order of their tokens."""
 
 _HEADER = re.compile(r"Theorem of (?P<theory>\w+): (?P<left>[^=]+) = (?P<right>[^=]+)")
 _STEP = re.compile(
@@ -87,6 +87,43 @@ def check_proof(theory: str, lines: Sequence[str]) -> str | None:
     except ValueError as error:
         return f"line {number}: {error}"
     return None
+
+
+def check_proof_of(theory: str, lines: Sequence[str], start: Sequence[int], goal: Sequence[int]) -> str | None:
+    """Says what is wrong with a proof that one given term is equal to another; None if it is one.
+
+    Args:
+      theory: a key of RULES.
+      lines: as for `check_proof`.
+      start: tokens of the left side on a binary tree in heap order: 0 for nothing, i + 1 for symbol i of the theory.
+      goal: the same of the right side.
+
+    Returns:
+      What `check_proof` returns, or that the theorem is another one.
+
+    Raises:
+      ValueError: there is no such theory.
+    """
+    fault = check_proof(theory, lines)
+    if fault is not None:
+        return fault
+    sides = lines[0].partition(":")[2].split("=")
+    for name, side, tokens in zip(("left", "right"), sides, (start, goal), strict=True):
+        if _heap_tokens(theory, parse(side, ALPHABETS[theory]), len(tokens)) != list(tokens):
+            return f"line 1: expected the tokens {list(tokens)} as the {name} side of the theorem, came {side.strip()}"
+    return None
+
+
+def _heap_tokens(theory: str, term: Parsed, size: int) -> list[int]:
+    """Returns the tokens of a term in heap order; more than the size, if the term has slots beyond it."""
+    symbols = [character for character in ALPHABETS[theory] if character not in "()"]
+    tokens, waiting = dict.fromkeys(range(1, size + 1), 0), [(1, term)]
+    while waiting:
+        slot, part = waiting.pop()
+        head, *arguments = (part,) if isinstance(part, str) else part
+        tokens[slot] = symbols.index(head) + 1
+        waiting += [(2 * slot + side, argument) for side, argument in enumerate(arguments)]
+    return list(tokens.values())
 
 
 def _check_step(theory: str, before: Parsed, line: str) -> Parsed:

@@ -1,5 +1,6 @@
 """What every reasoning domain must do: all of them are found by discovery, built with their default sizes."""
 
+import dataclasses
 import importlib
 import inspect
 import pkgutil
@@ -13,6 +14,7 @@ import pytest
 import jepa.envs
 from jepa.behaviours import RandomWalks
 from jepa.dataset import collect_walks
+from jepa.dataset_files import describe_env
 from jepa.envs.base import Env, GoalKind
 from jepa.types import Problem
 
@@ -163,6 +165,27 @@ def test_an_optimal_plan_is_accepted_and_nothing_shorter(env, problems):
     solved, lengths = jax.vmap(env.verify, in_axes=(None, 0))(problem, jnp.array(plans, jnp.int32))
     assert solved.tolist() == [True] + [False] * (len(plans) - 1)
     assert lengths[0] == length
+
+    lines = env.written_plan(problem, np.array(plans[0]))
+    assert len(lines) >= length and all("\n" not in line for line in lines)
+    if env.plan_checker is not None:
+        assert env.plan_checker(problem, lines) is None
+        assert isinstance(env.plan_checker(problem, lines[:-1]), str)
+
+
+def test_problems_with_a_solution_are_not_refuted(env, problems):
+    if (env.optimal_lengths(problems) < 0).any():
+        pytest.skip("nobody knows whether they have one")
+    for index in range(NUM_PROBLEMS):
+        assert env.refutation(jax.tree.map(lambda leaf, index=index: leaf[index], problems)) is None
+
+
+def test_test_fields_choose_problems_and_nothing_else(env):
+    for name in env.test_fields:
+        other = dataclasses.replace(env, **{name: getattr(env, name) + 1})
+        assert describe_env(other) == describe_env(env)  # and so the name of the folder of recorded moves
+        walks, others = (collect_walks(each, RandomWalks(walk_length=8), 64, seed=0) for each in (env, other))
+        assert jax.tree.all(jax.tree.map(np.array_equal, walks, others))
 
 
 def test_full_goals_are_solved_by_themselves(env, problems):

@@ -2,6 +2,7 @@ import collections
 import dataclasses
 import functools
 import itertools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +12,16 @@ import pytest
 from jepa.behaviours import RandomWalks
 from jepa.dataset import collect_walks
 from jepa.envs.base import full_goal
-from jepa.envs.equational_proofs import EquationalProofs, write_proof
-from jepa.envs.heap_terms import decode_term, encode_term, invariant_values, is_test_term, random_term
-from jepa.envs.proof_checker import ALPHABETS, RULES, check_proof, parse
+from jepa.envs.equational_proofs import EquationalProofs
+from jepa.envs.heap_terms import (
+    decode_term,
+    encode_term,
+    invariant_values,
+    is_test_term,
+    near_misses,
+    random_term,
+)
+from jepa.envs.proof_checker import ALPHABETS, RULES, check_proof, check_proof_of, parse
 from jepa.envs.proof_search import backward_rewrites, forward_rewrites, neighbours, shortest_proofs
 from jepa.envs.theories import THEORIES, find_countermodel
 from jepa.types import Problem
@@ -23,6 +31,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 THEORY_NAMES = ("groups", "boolean_algebra")
 ENVS = {name: EquationalProofs(theory=name) for name in THEORY_NAMES}
 GROUPS, BOOLEAN = ENVS.values()
+HALF_FALSE = {name: dataclasses.replace(env, refutable_fraction=0.5) for name, env in ENVS.items()}
 ONE_WAY = {"commutativity of and", "commutativity of or", "absorption by and", "absorption by or"}
 
 every_theory = pytest.mark.parametrize("theory", THEORY_NAMES)
@@ -202,6 +211,8 @@ def test_sizes():
         ({"theory": "rings"}, r"theory must be one of \['boolean_algebra', 'groups'\], came 'rings'"),
         ({"max_depth": 2}, r"max_depth must lie in 3\.\.5, came 2"),
         ({"max_depth": 6}, r"max_depth must lie in 3\.\.5, came 6"),
+        ({"refutable_fraction": -0.1}, r"refutable_fraction must lie in \[0, 1\], came -0\.1"),
+        ({"refutable_fraction": 1.5}, r"refutable_fraction must lie in \[0, 1\], came 1\.5"),
     ],
 )
 def test_other_theories_and_depths_are_refused(changes, message):
@@ -306,17 +317,71 @@ def test_problems_are_theorems_of_some_length(theory):
     assert len(set(zip(starts, goals, strict=True))) > 150
 
 
-@every_theory
-def test_refutable_equations_are_refuted(theory):
-    env = ENVS[theory]
-    problems = jax.jit(jax.vmap(env.sample_refutable))(jax.random.split(jax.random.key(3), 25))
-    assert kept_for_tests(theory)(problems.start).all() and kept_for_tests(theory)(problems.goal.tokens).all()
+@functools.cache
+def half_false(theory: str) -> Problem:
+    return jax.jit(jax.vmap(HALF_FALSE[theory].sample_problem))(jax.random.split(jax.random.key(1), 200))
+
+
+def holds(theory: str, start, goal) -> bool:
+    """Whether an equation is true in all models: by normal forms in the free group, by truth tables."""
     meaning = reduced_word if theory == "groups" else truth_table
-    sides = zip(decoded(theory, problems.start), decoded(theory, problems.goal.tokens), strict=True)
-    for left, right in sides:
-        assert meaning(left) != meaning(right)
-        assert find_countermodel(THEORIES[theory], left, right) is not None
-    assert (env.optimal_lengths(problems) == -1).all()
+    return meaning(start) == meaning(goal)
+
+
+def sides_of(theory: str, problems: Problem) -> list[tuple]:
+    starts, goals = decoded(theory, problems.start), decoded(theory, problems.goal.tokens)
+    return list(zip(starts, goals, strict=True))
+
+
+@every_theory
+def test_a_share_of_the_problems_is_false_and_refuted(theory):
+    env, problems = HALF_FALSE[theory], half_false(theory)
+    is_true = np.array([holds(theory, *sides) for sides in sides_of(theory, problems)])
+    assert 70 <= is_true.sum() <= 130  # of 200, four standard deviations
+    reasons = [env.refutation(jax.tree.map(lambda leaf, i=i: leaf[i], problems)) for i in range(200)]
+    assert [reason is None for reason in reasons] == is_true.tolist()
+    few = jax.tree.map(lambda leaf: leaf[~is_true][:25], problems)
+    assert (env.optimal_lengths(few) == -1).all()
+    # The true ones are those that are drawn without false ones.
+    for drawn, other in zip(jax.tree.leaves(problems), jax.tree.leaves(sampled(theory)), strict=True):
+        assert (np.asarray(drawn)[is_true] == np.asarray(other)[is_true]).all()
+
+
+def is_near_miss(env: EquationalProofs, term: np.ndarray, other: np.ndarray) -> bool:
+    """Whether one constant is another one, or two different ones have changed places."""
+    changed, first = np.flatnonzero(term != other), env.vocab_size - 3
+    are_constants = (term[changed] >= first).all() and (other[changed] >= first).all()
+    is_exchanged = len(changed) == 2 and (term[changed] == other[changed[::-1]]).all()
+    return bool(are_constants and (len(changed) == 1 or is_exchanged))
+
+
+@every_theory
+def test_false_equations_are_near_misses_of_true_ones(theory):
+    """Those of which no near miss is false, and in the test split, are drawn anew."""
+    env = dataclasses.replace(ENVS[theory], refutable_fraction=1.0)
+    problems = jax.jit(jax.vmap(env.sample_problem))(jax.random.split(jax.random.key(1), 200))
+    assert not any(holds(theory, *sides) for sides in sides_of(theory, problems))
+    goals, true_goals = np.asarray(problems.goal.tokens), np.asarray(sampled(theory).goal.tokens)
+    is_test = kept_for_tests(theory)
+    assert is_test(problems.start).all() and is_test(goals).all()
+    same = (np.asarray(problems.start) == np.asarray(sampled(theory).start)).all(axis=1)
+    assert same.mean() > (0.9 if theory == "groups" else 0.5)
+    assert all(is_near_miss(env, *pair) for pair in zip(true_goals[same], goals[same], strict=True))
+    num_changed = (goals[same] != true_goals[same]).sum(axis=1)
+    assert 0.1 < (num_changed == 2).mean() < 0.9
+
+
+@every_theory
+def test_near_misses_are_those_of_a_plain_loop(theory):
+    env = ENVS[theory]
+    for term in random_terms(theory)[:20]:
+        came = {tuple(row) for row in np.asarray(near_misses(THEORIES[theory], jnp.asarray(term))).tolist()}
+        expected, places = {tuple(term.tolist())}, np.flatnonzero(term >= env.vocab_size - 3)
+        for constants in itertools.product(range(env.vocab_size - 3, env.vocab_size), repeat=len(places)):
+            other = term.copy()
+            other[places] = constants
+            expected |= {tuple(other.tolist())} if is_near_miss(env, term, other) else set()
+        assert came | {tuple(term.tolist())} == expected
 
 
 # --- Theories and models.
@@ -379,6 +444,53 @@ def test_countermodels_as_text():
         str(find_countermodel(theory, ("&", "a", "b"), "a")) == "in the algebra of 0 and 1 with a = 1, b = 0: 0 and 1"
     )
     assert str(find_countermodel(theory, "0", ("~", "0"))) == "in the algebra of 0 and 1: 0 and 1"
+
+
+def evaluated_by_hand(model: str, term, given: dict):
+    """The value of a term in a model, from nothing but the model's name and the names of elements."""
+    if isinstance(term, str) and term in given:
+        return given[term]
+    if model == "the algebra of 0 and 1":
+        arguments = [] if isinstance(term, str) else [evaluated_by_hand(model, part, given) for part in term[1:]]
+        operations = {"0": lambda: "0", "1": lambda: "1", "~": lambda x: "10"[int(x)], "&": min, "|": max}
+        return operations[term[0]](*arguments)
+    size = int(model[1:])
+    unit = "0" if model[0] == "Z" else "1234"[:size]
+    if term == "e":
+        return unit
+    arguments = [evaluated_by_hand(model, part, given) for part in term[1:]]
+    if model[0] == "Z":
+        return str((sum(map(int, arguments)) if term[0] == "*" else -int(arguments[0])) % size)
+    if term[0] == "*":  # permutations as the images of 1, 2, ...; the right one first
+        return "".join(arguments[0][int(image) - 1] for image in arguments[1])
+    return "".join(str(arguments[0].index(image) + 1) for image in unit)
+
+
+@every_theory
+def test_a_refutation_can_be_followed_by_hand(theory):
+    """Every refutation is read as text and evaluated again, by an implementation of each model without tables."""
+    env, problems = HALF_FALSE[theory], half_false(theory)
+    models = set()
+    for index, (left, right) in enumerate(sides_of(theory, problems)):
+        text = env.refutation(jax.tree.map(lambda leaf, i=index: leaf[i], problems))
+        if text is None:
+            continue
+        pattern = r"(.+) = (.+) is false in ([^:]+?)(?: with ([^:]+))?: (\S+) and (\S+)"
+        start, goal, model, values, *came = re.fullmatch(pattern, text).groups()
+        assert (read(theory, start), read(theory, goal)) == (left, right)
+        given = dict(value.split(" = ") for value in values.split(", ")) if values else {}
+        expected = [evaluated_by_hand(model, side, given) for side in (left, right)]
+        assert came == expected and came[0] != came[1]
+        models.add(model)
+    assert len(models) >= (2 if theory == "groups" else 1)
+
+
+def test_refutations_of_known_equations():
+    false = problem(GROUPS, "a * b", "b * a")
+    assert GROUPS.refutation(false) == "a * b = b * a is false in S3 with a = 132, b = 213: 312 and 231"
+    assert GROUPS.refutation(problem(GROUPS, "(a * b)'", "b' * a'")) is None
+    masked = dataclasses.replace(false, goal=dataclasses.replace(false.goal, mask=false.goal.mask.at[4].set(False)))
+    assert GROUPS.refutation(masked) is None
 
 
 def test_the_algebra_of_two_elements_is_complete():
@@ -448,7 +560,7 @@ KNOWN_THEOREMS = [  # lengths by hand: each proof is written behind its theorem
 def test_known_theorems(env, left, right, length):
     posed = problem(env, left, right)
     assert env.optimal_lengths(batch(posed)).tolist() == [length]
-    assert check_proof(env.theory, write_proof(env, posed, shortest_plan(env, posed)).splitlines()) is None
+    assert check_proof(env.theory, env.written_plan(posed, shortest_plan(env, posed))) is None
 
 
 def test_lengths_are_unknown_where_there_is_no_proof():
@@ -484,8 +596,7 @@ def shortest_plan(env: EquationalProofs, posed: Problem) -> list[int]:
 
 def test_a_proof_as_text():
     posed = problem(GROUPS, "(a * b) * b'", "a")
-    proof = write_proof(GROUPS, posed, shortest_plan(GROUPS, posed))
-    assert proof.splitlines() == [
+    assert GROUPS.written_plan(posed, shortest_plan(GROUPS, posed)) == [
         "Theorem of groups: (a * b) * b' = a",
         "  (a * b) * b'",
         "= a * (b * b')  by associativity, left to right, at root",
@@ -499,7 +610,7 @@ def test_every_walk_is_a_proof(theory):
     env, trajectories = ENVS[theory], walks(theory)
     for actions, states in zip(trajectories.actions[:4], trajectories.states[:4], strict=True):
         walked = Problem(start=jnp.asarray(states[0]), goal=full_goal(jnp.asarray(states[-1])))
-        lines = write_proof(env, walked, actions).splitlines()
+        lines = env.written_plan(walked, actions)
         assert len(lines) == len(actions) + 2 and check_proof(theory, lines) is None
 
 
@@ -572,15 +683,43 @@ def test_incomplete_proofs_are_refused():
         check_proof("rings", PROOF)
 
 
+@every_theory
+def test_a_proof_of_something_else_is_refused(theory):
+    """A right proof is one for its own problem alone."""
+    env, trajectories = ENVS[theory], walks(theory)
+    check = env.plan_checker
+    posed, proofs = [], []
+    for actions, states in zip(trajectories.actions[:4, :3], trajectories.states[:4], strict=True):
+        posed.append(Problem(start=jnp.asarray(states[0]), goal=full_goal(jnp.asarray(states[3]))))
+        proofs.append(env.written_plan(posed[-1], actions))
+    for (i, one), (j, lines) in itertools.product(enumerate(posed), enumerate(proofs)):
+        assert (check(one, lines) is None) == (i == j)
+    assert "as the left side of the theorem" in check(posed[0], proofs[1])
+    back = dataclasses.replace(posed[0], goal=full_goal(posed[0].start))
+    assert "as the right side of the theorem" in check(back, proofs[0])
+    assert check(posed[0], proofs[0][:-1]).startswith("line 4: expected the right side")
+    for number, line in enumerate(proofs[0][2:], start=2):
+        flipped = line.translate(str.maketrans("ab", "ba")) if set("ab") & set(line.split(" by ")[0]) else f"{line} x"
+        assert check(posed[0], [*proofs[0][:number], flipped, *proofs[0][number + 1 :]]) is not None
+
+
+def test_a_theorem_too_large_for_the_tree_is_refused():
+    lines = ["Theorem of groups: (a * b)' = (a * b)'", "  (a * b)'"]
+    assert check_proof_of("groups", lines, *2 * [[2, 1, 0, 4, 5, 0, 0]]) is None
+    assert "as the left side of the theorem, came (a * b)'" in check_proof_of("groups", lines, *2 * [[2, 1, 0]])
+    with pytest.raises(ValueError, match="came 'rings'"):
+        check_proof_of("rings", lines, [4], [4])
+
+
 def test_plans_that_prove_nothing_are_not_written():
     posed = problem(GROUPS, "(a * b) * b'", "a")
     plan = shortest_plan(GROUPS, posed)
     with pytest.raises(ValueError, match=r"ends at a, came one that ends at a \* e"):
-        write_proof(GROUPS, posed, np.append(plan[:2], -1))
+        GROUPS.written_plan(posed, np.append(plan[:2], -1))
     with pytest.raises(ValueError, match=r"came \d+ as action 1, on a \* \(b \* b'\)"):
-        write_proof(GROUPS, posed, plan[[0, 0, 1, 2]])
+        GROUPS.written_plan(posed, plan[[0, 0, 1, 2]])
     with pytest.raises(ValueError, match=r"came 84 as action 0"):
-        write_proof(GROUPS, posed, np.array([84]))
+        GROUPS.written_plan(posed, np.array([84]))
 
 
 # --- States and problems from outside.
