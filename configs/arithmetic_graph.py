@@ -41,7 +41,7 @@ config = Experiment(
             legality=TrunkLegality(trunk=AttentionTrunk(width=64, num_blocks=1, slots_per_group=FIELDS)),
             reidentification=NearestCode(),
         ),
-        world_model_training=Schedule(num_updates=3000, batch_size=256, learning_rate=2e-3),
+        world_model_training=Schedule(num_updates=2500, batch_size=256, learning_rate=2e-3),
         cost=CostLearning(
             head=PairwiseCost(hidden_width=128),
             imagination=Imagination(num_walks=64, walk_length=18),
@@ -49,7 +49,7 @@ config = Experiment(
             max_cost=20.0,
             bellman_start=1.0,
         ),
-        cost_training=Schedule(num_updates=1500, batch_size=256, learning_rate=1e-3),
+        cost_training=Schedule(num_updates=1000, batch_size=256, learning_rate=1e-3),
         planner=BeamSearch(width=8, horizon=24, shorten_plans=True),
     ),
 )

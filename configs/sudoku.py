@@ -45,6 +45,7 @@ config = Experiment(
             states_per_walk=4,
             max_cost=20.0,
             bellman_start=0.1,
+            foreign_goals=True,
         ),
         cost_training=Schedule(num_updates=2000, batch_size=128, learning_rate=1e-3),
         planner=BeamSearch(width=8, horizon=10),

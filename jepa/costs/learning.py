@@ -51,6 +51,9 @@ class CostLearning:
     """Largest target, and the one where no way is known: from dead ends, and back where moves cannot be undone."""
     bellman_start: float = 0.3
     """Share of the updates after which targets are lowered by Bellman's bound; 1 never does it."""
+    foreign_goals: bool = False
+    """Whether states are also paired with goals that another walk reached, on which Bellman's bound alone can tell what
+    is out of reach: for dead ends before goals that are the same in all contexts, as "nothing is empty"."""
     ranking: SiblingRanking = SiblingRanking()
     """Loss on the order of the successors of one state."""
 
@@ -171,6 +174,8 @@ class CostStage(Stage):
     def _bellman(
         self, state: TrainState, distances: Float[Array, "*B A"], legal: Bool[Array, "*#B A"]
     ) -> Float[Array, "*B"]:
+        if self.config.bellman_start >= 1:
+            return jnp.full(distances.shape[:-1], jnp.inf)
         started = state.num_updates >= self.config.bellman_start * self.schedule.num_updates
         return jnp.where(started, 1 + jnp.where(legal, distances, jnp.inf).min(axis=-1), jnp.inf)
 
@@ -181,15 +186,17 @@ class CostStage(Stage):
         walks, times = self._sample(data.walks, sample_key)
         latents = shard_batch(data.walks.latents[walks, times], self.mesh)
         origins = shard_batch(data.walks.goals[walks[:, 0]], self.mesh)
-        goals = shard_batch(data.goals[walks, times], self.mesh)
-        targets = self._pair_targets(state, data, walks, times)
+        goal_walks, goal_times = self._goals(walks), self._goals(times)
+        goals = shard_batch(data.goals[goal_walks, goal_times], self.mesh)
+        is_own_walk = walks[:, :, None] == goal_walks[:, None]
+        targets = self._pair_targets(state, data, (walks, times), (goal_walks, goal_times), is_own_walk)
         origin_targets = data.origin_targets[walks, times]
-        different = times[:, :, None] != times[:, None, :]
+        different = ~is_own_walk | (times[:, :, None] != goal_times[:, None])
 
         def loss(params):
             head = self.module(params)
             embeddings = head.embed(latents)
-            is_own_goal = head.is_symmetric and self.goal_rules.hindsight_mask is None
+            is_own_goal = head.is_symmetric and self.goal_rules.hindsight_mask is None and goals.shape == latents.shape
             goal_embeddings = embeddings if is_own_goal else head.embed_goal(goals)
             error = head.distance(embeddings[:, :, None], goal_embeddings[:, None]) - targets
             pair_loss = loss = (error**2).mean(where=different)
@@ -217,23 +224,34 @@ class CostStage(Stage):
         times = jnp.floor(strata * (num_states / per_walk)).astype(jnp.int32)
         return jnp.broadcast_to(chosen, times.shape), jnp.minimum(times, num_states - 1)
 
+    def _goals(self, indices: Int[Array, "B K"]) -> Int[Array, "B J"]:
+        """Which states are the goals of a walk's states: its own, and perhaps those of the walk before it."""
+        if not self.config.foreign_goals:
+            return indices
+        return jnp.concatenate([indices, jnp.roll(indices, 1, axis=0)], axis=1)
+
     def _pair_targets(
-        self, state: TrainState, data: CostData, walks: Int[Array, "B K"], times: Int[Array, "B K"]
-    ) -> Float[Array, "B K K"]:
-        successors = data.successor_embeddings[walks, times]
+        self,
+        state: TrainState,
+        data: CostData,
+        states: tuple[Int[Array, "B K"], Int[Array, "B K"]],
+        goals: tuple[Int[Array, "B J"], Int[Array, "B J"]],
+        is_own_walk: Bool[Array, "B K J"],
+    ) -> Float[Array, "B K J"]:
+        successors = data.successor_embeddings[states]
         batch, num_states, num_actions, width = successors.shape
         head = self.module(state.params)
-        distances = head.all_distances(successors.reshape(batch, -1, width), data.goal_embeddings[walks, times])
-        distances = distances.reshape(batch, num_states, num_actions, num_states).swapaxes(-1, -2)
-        bellman = self._bellman(state, distances, data.walks.legal_actions[walks, times][:, :, None])
-        elapsed = data.walks.elapsed[walks, times]
-        gaps = elapsed[:, None, :] - elapsed[:, :, None]
-        gaps = jnp.abs(gaps) if self.goal_rules.is_reversible else jnp.where(gaps >= 0, gaps, self.config.max_cost)
+        distances = head.all_distances(successors.reshape(batch, -1, width), data.goal_embeddings[goals])
+        distances = distances.reshape(batch, num_states, num_actions, -1).swapaxes(-1, -2)
+        bellman = self._bellman(state, distances, data.walks.legal_actions[states][:, :, None])
+        gaps = data.walks.elapsed[goals][:, None] - data.walks.elapsed[states][:, :, None]
+        is_bound = is_own_walk & (self.goal_rules.is_reversible | (gaps >= 0))
+        gaps = jnp.where(is_bound, jnp.abs(gaps), self.config.max_cost)
         targets = jnp.minimum(jnp.minimum(gaps, bellman), self.config.max_cost)
         if data.tokens is None:
             return targets
-        tokens, fixed = data.tokens[walks, times], data.fixed[walks, times]
-        satisfied = ((tokens[:, :, None] == tokens[:, None]) | ~fixed[:, None]).all(axis=-1)
+        reached = data.tokens[states][:, :, None] == data.tokens[goals][:, None]
+        satisfied = (reached | ~data.fixed[goals][:, None]).all(axis=-1)
         return jnp.where(satisfied, 0.0, targets)
 
     def diagnose(self, state: TrainState, resources: Any) -> dict[str, Float[Array, ""]]:
