@@ -232,9 +232,8 @@ def test_the_alarm_rises_when_latents_leak_time(clock_losses):
 # --- Goals in hindsight, where moves cannot be undone.
 
 
-@pytest.fixture(scope="module")
-def countdown_targets():
-    """States of imagined walks, the masks of what they ask for as goals, and the targets of all pairs."""
+def countdown_pairs(foreign_goals: bool):
+    """States of imagined walks, the masks of what they ask for as goals, the goals, and the targets of all pairs."""
     env = Countdown(num_numbers=3, max_value=40)
     walks = collect_walks(env, RandomWalks(walk_length=2), 2 * 64, seed=0)
     schedule = Schedule(num_updates=2, batch_size=3 * 32, updates_per_call=1)
@@ -246,6 +245,7 @@ def countdown_targets():
         states_per_walk=4,
         max_cost=9.0,
         bellman_start=1.0,
+        foreign_goals=foreign_goals,
     )
     rules = GoalRules(is_reversible=env.is_reversible, hindsight_mask=env.hindsight_mask)
     stage = CostStage(config, schedule, world_model, walks, rules, jax.random.key(0), mesh)
@@ -254,8 +254,15 @@ def countdown_targets():
     data = jax.jit(stage.prepare)(state, resources)
     indices = jnp.broadcast_to(jnp.arange(32)[:, None], (32, 4))
     times = jnp.broadcast_to(jnp.arange(4), (32, 4))
-    targets = stage._pair_targets(state, data, indices, times)
+    goals = stage._goals(indices), stage._goals(times)
+    is_own_walk = indices[:, :, None] == goals[0][:, None]
+    targets = stage._pair_targets(state, data, (indices, times), goals, is_own_walk)
     return env, np.asarray(data.tokens), np.asarray(data.fixed), np.asarray(data.goals), np.asarray(targets)
+
+
+@pytest.fixture(scope="module")
+def countdown_targets():
+    return countdown_pairs(foreign_goals=False)
 
 
 def test_a_goal_in_hindsight_is_a_part_of_a_reached_state(countdown_targets):
@@ -278,6 +285,15 @@ def test_targets_towards_goals_in_hindsight(countdown_targets):
             kinds.add((bool(has_it), j > i))
             assert targets[walk, i, j] == expected
     assert kinds == {(True, True), (True, False), (False, True), (False, False)}
+
+
+def test_goals_of_other_walks_are_out_of_reach_until_bellman_says_otherwise(countdown_targets):
+    env, tokens, fixed, _, targets = countdown_pairs(foreign_goals=True)
+    np.testing.assert_array_equal(targets[:, :, :4], countdown_targets[-1])
+    others = np.roll(tokens, 1, axis=0), np.roll(fixed, 1, axis=0)
+    has_it = ((tokens[:, :, None] == others[0][:, None]) | ~others[1][:, None]).all(axis=-1)
+    np.testing.assert_array_equal(targets[:, :, 4:], np.where(has_it, 0, 9))
+    assert 0 < has_it.mean() < 0.5
 
 
 # --- Learning.
