@@ -34,14 +34,16 @@ config = Experiment(
         world_model=WorldModel(
             encoder=TokenSlotsEncoder(slot_width=16),
             predictor=TrunkPredictor(
-                trunk=AttentionTrunk(width=128, num_blocks=2, slots_per_group=FIELDS), late_actions=True
+                trunk=AttentionTrunk(width=96, num_blocks=2, slots_per_group=FIELDS),
+                late_actions=True,
+                place_codes=True,
             ),
             prediction=RolloutPrediction(weight=10.0, horizon=1, input_noise=0.0),
             regularizer=SIGReg(weight=0.01),
             legality=TrunkLegality(trunk=AttentionTrunk(width=64, num_blocks=1, slots_per_group=FIELDS)),
             reidentification=NearestCode(),
         ),
-        world_model_training=Schedule(num_updates=2500, batch_size=256, learning_rate=2e-3),
+        world_model_training=Schedule(num_updates=1500, batch_size=256, learning_rate=3e-3),
         cost=CostLearning(
             head=PairwiseCost(hidden_width=128),
             imagination=Imagination(num_walks=64, walk_length=18),

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
@@ -23,6 +24,9 @@ class TrunkPredictor(Predictor):
     """What looks at several slots at once."""
     late_actions: bool = False
     """Whether the action joins behind the trunk: z'_(a, s) = LayerNorm(z_s + V relu(U h_s + e_a)), h of no action."""
+    place_codes: bool = False
+    """Whether late actions have another code for every place, e_(a, s): where an action is about a place ("derive x7"),
+    to find out which one is else the hardest part."""
 
     def build(self, *, latent_width: int, num_slots: int, num_actions: int, rngs: nnx.Rngs) -> PredictorModule:
         """See base class.
@@ -35,7 +39,9 @@ class TrunkPredictor(Predictor):
         codes = nnx.Embed(num_actions, trunk.width, rngs=rngs)
         if not self.late_actions:
             return _EarlyActions(num_slots, trunk, codes, read_out)
-        return _LateActions(num_slots, trunk, codes, read_out, nnx.Linear(trunk.width, trunk.width, rngs=rngs))
+        hidden = nnx.Linear(trunk.width, trunk.width, rngs=rngs)
+        places = nnx.Param(jnp.zeros((num_actions, trunk.num_groups, trunk.width))) if self.place_codes else None
+        return _LateActions(num_slots, trunk, codes, read_out, hidden, places)
 
 
 class _EarlyActions(PredictorModule):
@@ -49,17 +55,32 @@ class _EarlyActions(PredictorModule):
 
 
 class _LateActions(_EarlyActions):
-    def __init__(self, num_slots: int, trunk: nnx.Module, codes: nnx.Embed, read_out: nnx.Linear, hidden: nnx.Linear):
+    def __init__(
+        self,
+        num_slots: int,
+        trunk: nnx.Module,
+        codes: nnx.Embed,
+        read_out: nnx.Linear,
+        hidden: nnx.Linear,
+        places: nnx.Param | None,
+    ):
         super().__init__(num_slots, trunk, codes, read_out)
-        self.hidden = hidden
+        self.hidden, self.places = hidden, places
 
     def all_actions(self, latents: Float[Array, "B D"]) -> Float[Array, "B A D"]:
-        return self._successors(latents, self.codes.embedding[...][None])
+        return self._successors(latents, self._all_codes()[None])
 
     def __call__(self, latents: Float[Array, "B D"], actions: Int[Array, " B"]) -> Float[Array, "B D"]:
-        return self._successors(latents, self.codes(actions)[:, None])[:, 0]
+        # A product instead of a gather: its gradient is a product too, not a scatter.
+        chosen = jax.nn.one_hot(actions, self.num_actions, dtype=latents.dtype)
+        codes = jnp.tensordot(chosen, self._all_codes(), axes=1)
+        return self._successors(latents, codes[:, None])[:, 0]
 
-    def _successors(self, latents: Float[Array, "B D"], codes: Float[Array, "#B A W"]) -> Float[Array, "B A D"]:
+    def _all_codes(self) -> Float[Array, "A #G W"]:
+        codes = self.codes.embedding[...][:, None]
+        return codes if self.places is None else codes + self.places[...]
+
+    def _successors(self, latents: Float[Array, "B D"], codes: Float[Array, "#B A #G W"]) -> Float[Array, "B A D"]:
         hidden = self.hidden(self.trunk(latents))
-        changes = self.read_out(jax.nn.relu(hidden[:, None] + codes[:, :, None]))
+        changes = self.read_out(jax.nn.relu(hidden[:, None] + codes))
         return normalize_slots(latents[:, None] + changes.reshape(*changes.shape[:2], -1), self.num_slots)
