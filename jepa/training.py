@@ -183,7 +183,7 @@ class WorldModelStage(Stage):
         self._build = lambda: config.build(env, self.init_key)
         module = nnx.eval_shape(self._build)
         self.graph = nnx.split(module)[0]
-        self.latent_width = module.encoder.latent_width
+        self.latent_width, self.num_slots = module.encoder.latent_width, module.encoder.num_slots
 
     def resources(self, params: Mapping[str, Any]) -> Trajectories:
         """See base class: the recorded walks, on every device."""

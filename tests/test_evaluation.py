@@ -240,7 +240,7 @@ def test_optimal_lengths_of_a_file_that_cannot_be_are_refused(tmp_path, problems
 def exact(request):
     env = request.param
     world_model = WorldModel().build(env, jax.random.key(0))
-    cost = EuclideanCost().build(latent_width=world_model.encoder.latent_width, rngs=nnx.Rngs(0))
+    cost = EuclideanCost().build(latent_width=world_model.encoder.latent_width, num_slots=1, rngs=nnx.Rngs(0))
     states = load_problems(env, Evaluation(num_problems=64, problem_seed=9)).start
     return env, world_model, cost, states, *exact_model(env, world_model, cost)
 
@@ -279,7 +279,7 @@ def test_exact_model_has_the_learned_cost(exact):
 
 def test_exact_model_leaves_open_what_a_partial_goal_leaves_open():
     world_model = WorldModel().build(TILES, jax.random.key(0))
-    cost = EuclideanCost().build(latent_width=world_model.encoder.latent_width, rngs=nnx.Rngs(0))
+    cost = EuclideanCost().build(latent_width=world_model.encoder.latent_width, num_slots=1, rngs=nnx.Rngs(0))
     model, encode, encode_goal = exact_model(TILES, world_model, cost)
     states = jnp.array([[1, 2, 3, 4, 5, 0], [1, 2, 3, 0, 4, 5], [2, 1, 3, 4, 5, 0]])
     first_row = Goal(tokens=states[0], mask=jnp.array([True, True, True, False, False, False]))

@@ -73,9 +73,8 @@ class LatentPlanner(Agent):
         """Returns the trained world model and cost."""
         world_model_graph = nnx.split(nnx.eval_shape(lambda: self.world_model.build(env, jax.random.key(0))))[0]
         world_model = nnx.merge(world_model_graph, params[WorldModelStage.name])
-        head = nnx.eval_shape(
-            lambda: self.cost.head.build(latent_width=world_model.encoder.latent_width, rngs=nnx.Rngs(0))
-        )
+        sizes = dict(latent_width=world_model.encoder.latent_width, num_slots=world_model.encoder.num_slots)
+        head = nnx.eval_shape(lambda: self.cost.head.build(**sizes, rngs=nnx.Rngs(0)))
         return world_model, nnx.merge(nnx.split(head)[0], params[CostStage.name])
 
 

@@ -41,5 +41,5 @@ class Cost(abc.ABC):
     """Hyper-parameters of a cost head."""
 
     @abc.abstractmethod
-    def build(self, *, latent_width: int, rngs: nnx.Rngs) -> CostModule:
+    def build(self, *, latent_width: int, num_slots: int, rngs: nnx.Rngs) -> CostModule:
         """Creates the module with fresh parameters."""

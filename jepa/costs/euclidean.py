@@ -22,7 +22,7 @@ class EuclideanCost(Cost):
     embedding_width: int = 64
     """E, the width of phi's output."""
 
-    def build(self, *, latent_width: int, rngs: nnx.Rngs) -> CostModule:
+    def build(self, *, latent_width: int, num_slots: int, rngs: nnx.Rngs) -> CostModule:
         """See base class."""
         return _EuclideanCost(self, latent_width, rngs)
 

@@ -116,8 +116,9 @@ class CostStage(Stage):
         check_divisible(config.imagination.num_walks, mesh)
         self.config, self.schedule, self.mesh = config, schedule, mesh
         init_key, self.update_key = jax.random.split(key)
-        latent_width = world_model.latent_width
-        self._build = lambda: config.head.build(latent_width=latent_width, rngs=nnx.Rngs(init_key))
+        self._build = lambda: config.head.build(
+            latent_width=world_model.latent_width, num_slots=world_model.num_slots, rngs=nnx.Rngs(init_key)
+        )
         self.graph = nnx.split(nnx.eval_shape(self._build))[0]
         self.world_model = world_model
         self.trajectories = trajectories

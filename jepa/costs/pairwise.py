@@ -8,11 +8,12 @@ from jaxtyping import Array, Float
 
 from jepa.costs.base import Cost, CostModule
 from jepa.encoders.residual_mlp import ResidualBlock
+from jepa.encoders.trunks import Trunk
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PairwiseCost(Cost):
-    """cost(z, g) = softplus(MLP(A z + B g)).
+    """cost(z, g) = softplus(MLP(A h(z) + B g)), h a trunk or nothing.
 
     No metric is built in: the cost of a dead end may be large while the way back is short, and a goal is read by a
     matrix of its own, so that open slots (zeros) mean "anything". A pair costs an evaluation of the perceptron, where
@@ -24,22 +25,31 @@ class PairwiseCost(Cost):
     num_blocks: int = 1
     """Residual blocks of two layers."""
 
-    def build(self, *, latent_width: int, rngs: nnx.Rngs) -> CostModule:
+    trunk: Trunk | None = None
+    """Looks at the slots of a state before the perceptron does, once per state: for what only several of them together
+    tell, such as a cell that no digit fits into. None leaves that to the perceptron."""
+
+    def build(self, *, latent_width: int, num_slots: int, rngs: nnx.Rngs) -> CostModule:
         """See base class."""
-        return _PairwiseCost(self, latent_width, rngs)
+        return _PairwiseCost(self, latent_width, num_slots, rngs)
 
 
 class _PairwiseCost(CostModule):
     is_symmetric = False
 
-    def __init__(self, config: PairwiseCost, latent_width: int, rngs: nnx.Rngs):
+    def __init__(self, config: PairwiseCost, latent_width: int, num_slots: int, rngs: nnx.Rngs):
         width = config.hidden_width
-        self.state_input = nnx.Linear(latent_width, width, rngs=rngs)
+        trunk = config.trunk
+        self.trunk = trunk and trunk.build(latent_width=latent_width, num_slots=num_slots, rngs=rngs)
+        features = self.trunk.num_groups * self.trunk.width if self.trunk else latent_width
+        self.state_input = nnx.Linear(features, width, rngs=rngs)
         self.goal_input = nnx.Linear(latent_width, width, use_bias=False, rngs=rngs)
         self.blocks = nnx.List([ResidualBlock(width, width, rngs) for _ in range(config.num_blocks)])
         self.output = nnx.Linear(width, 1, rngs=rngs)
 
     def embed(self, latents: Float[Array, "*B D"]) -> Float[Array, "*B E"]:
+        if self.trunk is not None:
+            latents = self.trunk(latents).reshape(*latents.shape[:-1], -1)
         return self.state_input(latents)
 
     def embed_goal(self, goals: Float[Array, "*B D"]) -> Float[Array, "*B E"]:

@@ -16,6 +16,7 @@ from jepa.costs.imagination import Imagination, imagine_walks
 from jepa.costs.learning import CostLearning, CostStage, GoalRules
 from jepa.costs.pairwise import PairwiseCost
 from jepa.dataset import collect_walks
+from jepa.encoders.trunks import AttentionTrunk
 from jepa.envs.countdown import Countdown
 from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.metrics import spearman
@@ -25,7 +26,7 @@ from tests.exact_world import ExactPredictor, ExactPredictorModule, breadth_firs
 
 ENV = SlidingTiles(rows=2, columns=3)
 LATENT_WIDTH = ENV.num_tokens * ENV.vocab_size
-COSTS = [found() for found in discover(Cost, jepa.costs)]
+COSTS = [found() for found in discover(Cost, jepa.costs)] + [PairwiseCost(trunk=AttentionTrunk(width=8, num_blocks=1))]
 
 
 # --- Every cost.
@@ -33,7 +34,7 @@ COSTS = [found() for found in discover(Cost, jepa.costs)]
 
 @pytest.fixture(scope="module", params=COSTS, ids=lambda cost: type(cost).__name__)
 def head(request) -> CostModule:
-    return request.param.build(latent_width=LATENT_WIDTH, rngs=nnx.Rngs(0))
+    return request.param.build(latent_width=LATENT_WIDTH, num_slots=ENV.num_tokens, rngs=nnx.Rngs(0))
 
 
 @pytest.fixture(scope="module")
