@@ -31,6 +31,8 @@ from jepa.dataset_files import (
 from jepa.envs.base import Env
 from jepa.types import Trajectories
 
+_NUM_REPLAYED = 64
+
 
 def collect_walks(env: Env, behaviour: Behaviour, num_transitions: int, seed: int) -> Trajectories:
     """Records walks; walk i depends on the seed and i alone, so fewer walks are a prefix of more.
@@ -80,15 +82,15 @@ def collect(env: Env, behaviour: Behaviour, num_transitions: int, seed: int, roo
     """Collects a dataset into its usual folder, or finds it there complete and valid; returns the folder.
 
     Raises:
-      ValueError: `num_transitions` does not fit the walk length, or the folder is there but damaged or not
-        this dataset.
+      ValueError: `num_transitions` does not fit the walk length, or the folder is there but damaged, not this
+        dataset, or recorded under other rules.
     """
     folder = dataset_path(root, env, behaviour, num_transitions, seed)
     if not folder.exists():
         walks = collect_walks(env, behaviour, num_transitions, seed)
         save_dataset(folder, walks, env=env, behaviour=behaviour, seed=seed)
         return folder
-    load_dataset(folder, env)
+    walks = load_dataset(folder, env)
     manifest = read_manifest(folder)
     expected = {
         "behaviour": describe_behaviour(behaviour),
@@ -98,7 +100,23 @@ def collect(env: Env, behaviour: Behaviour, num_transitions: int, seed: int, roo
     for field, value in expected.items():
         if manifest.get(field) != value:
             raise refusal(folder / "manifest.json", f"expected {field} {value}, came {manifest.get(field)}")
+    if not _obeys_rules(walks, env):
+        reason = f"its moves break the rules of {env.name}, which were changed after the recording"
+        raise refusal(folder / "manifest.json", reason)
     return folder
+
+
+def _obeys_rules(trajectories: Trajectories, env: Env) -> bool:
+    """Replays the first walks, so that nothing is learned from moves of a domain whose code was changed."""
+    walks = jax.tree.map(lambda leaf: leaf[:_NUM_REPLAYED], trajectories)
+
+    @jax.jit
+    def replay(walks: Trajectories):
+        following = jax.vmap(jax.vmap(env.step))(walks.states[:, :-1], walks.actions)
+        return following, jax.vmap(jax.vmap(env.legal_actions))(walks.states)
+
+    following, legal_actions = replay(walks)
+    return np.array_equal(following, walks.states[:, 1:]) and np.array_equal(legal_actions, walks.legal_actions)
 
 
 def save_dataset(folder: Path, trajectories: Trajectories, *, env: Env, behaviour: Behaviour, seed: int) -> None:

@@ -367,3 +367,25 @@ def test_collect_refuses_a_folder_with_another_dataset(tmp_path, edit, reason):
     edit_manifest(folder, edit)
     with pytest.raises(ValueError, match=f"{reason}.*delete the folder"):
         collect(CUBE, BEHAVIOUR, 14, 0, tmp_path)
+
+
+class Stuck(SlidingTiles):
+    """Every move is legal that was legal before, but does nothing."""
+
+    def step(self, state, action):
+        return state
+
+
+class Wider(SlidingTiles):
+    """Every move is legal, but does what it did before."""
+
+    def legal_actions(self, state):
+        return jnp.ones(4, bool)
+
+
+@pytest.mark.parametrize("changed", [Stuck(), Wider()], ids=lambda env: type(env).__name__)
+def test_collect_refuses_moves_that_were_recorded_before_the_rules_were_changed(tmp_path, changed):
+    folder = collect(TILES, BEHAVIOUR, 14, 0, tmp_path)
+    with pytest.raises(ValueError, match=r"break the rules of sliding_tiles_3x3.*delete the folder") as caught:
+        collect(changed, BEHAVIOUR, 14, 0, tmp_path)
+    assert str(folder) in str(caught.value)
