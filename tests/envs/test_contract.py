@@ -16,7 +16,7 @@ from jepa.behaviours import RandomWalks
 from jepa.dataset import collect_walks
 from jepa.dataset_files import describe_env
 from jepa.envs.base import Env, GoalKind
-from jepa.types import Problem
+from jepa.types import Goal, Problem
 
 NUM_PROBLEMS = 8
 MAX_PLAN_LENGTH = 80
@@ -197,6 +197,16 @@ def test_full_goals_are_solved_by_themselves(env, problems):
     assert (env.optimal_lengths(at_goal) == 0).all()
     solved, lengths = jax.vmap(env.verify)(at_goal, jnp.full((NUM_PROBLEMS, 3), -1))
     assert solved.all() and (lengths == 0).all()
+
+
+def test_a_state_satisfies_what_a_goal_could_have_asked_of_it(env, states):
+    keys = jax.random.split(jax.random.key(1), len(states))
+    masks = jax.jit(jax.vmap(env.hindsight_mask))(states, keys)
+    assert masks.shape == states.shape and masks.dtype == bool
+    assert masks.any(axis=-1).all()
+    if env.goal_kind is GoalKind.STATE:
+        assert masks.all()
+    assert jax.jit(jax.vmap(env.is_solved))(states, Goal(tokens=states, mask=masks)).all()
 
 
 def test_problems_from_arrays(env, problems):
