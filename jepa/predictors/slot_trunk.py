@@ -40,7 +40,10 @@ class TrunkPredictor(Predictor):
         if not self.late_actions:
             return _EarlyActions(num_slots, trunk, codes, read_out)
         hidden = nnx.Linear(trunk.width, trunk.width, rngs=rngs)
-        places = nnx.Param(jnp.zeros((num_actions, trunk.num_groups, trunk.width))) if self.place_codes else None
+        places = None
+        if self.place_codes:
+            shape = (num_actions, trunk.num_groups, trunk.width)
+            places = nnx.Param(nnx.initializers.normal(1.0)(rngs.params(), shape))
         return _LateActions(num_slots, trunk, codes, read_out, hidden, places)
 
 
