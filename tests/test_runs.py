@@ -140,7 +140,10 @@ def test_second_start_says_complete_and_changes_nothing(unbroken, monkeypatch):
 
 
 def test_training_reads_recorded_moves_only(unbroken, monkeypatch):
-    """With every method of the environment that knows of dynamics or goals out of order."""
+    """With every method of the environment that knows of dynamics or goals out of order.
+
+    Only `collect`, which records or else checks that what was recorded obeys the rules, may ask; its folder is there.
+    """
 
     def poisoned(*arguments, **named):
         raise AssertionError("training has asked the environment")
@@ -148,6 +151,7 @@ def test_training_reads_recorded_moves_only(unbroken, monkeypatch):
     for name in ("step", "legal_actions", "initial_state", "sample_problem", "is_solved", "verify", "optimal_lengths"):
         assert callable(getattr(SlidingTiles, name))
         monkeypatch.setattr(SlidingTiles, name, poisoned)
+    monkeypatch.setattr(runs, "collect", lambda *dataset: dataset_path(dataset[-1], *dataset[:-1]))
     train(EXPERIMENT, Path("poisoned"), lambda text: None)
     assert_same_result(Path("poisoned"), unbroken)
 
