@@ -17,11 +17,18 @@ from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.evaluation import Evaluation
 from jepa.planners.greedy import Greedy
 from jepa.training import Schedule
+from tests.discovery import skip_without_extra
 
 EXPERIMENT = Experiment(env=PocketCube())
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
-EACH_CONFIG = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+
+
+@pytest.fixture(params=CONFIGS, ids=lambda path: path.stem)
+def shipped(request) -> Experiment:
+    """The experiment of each config file."""
+    with skip_without_extra():
+        return load_config(request.param)
 
 
 def leaves(value, prefix="") -> dict[str, object]:
@@ -56,10 +63,8 @@ def test_there_are_configs():
     assert {"pocket_cube", "sliding_tiles"} <= {path.stem for path in CONFIGS}
 
 
-@EACH_CONFIG
-def test_config_loads_and_survives_json(path):
-    experiment = load_config(path)
-    assert from_json(json.loads(json.dumps(to_json(experiment), allow_nan=False))) == experiment
+def test_config_loads_and_survives_json(shipped):
+    assert from_json(json.loads(json.dumps(to_json(shipped), allow_nan=False))) == shipped
 
 
 def test_path_survives_json():
@@ -136,13 +141,11 @@ def test_configs_import_those_beside_them_and_leave_nothing_behind(tmp_path):
 # ---- differences
 
 
-@EACH_CONFIG
-def test_differences_are_exactly_the_changed_flags(path):
-    experiment = load_config(path)
-    assert differences(experiment, experiment) == {}
-    for flag, value in leaves(experiment).items():
-        other = changed(experiment, flag)
-        assert differences(experiment, other) == {flag: f"{value} -> {leaves(other)[flag]}"}
+def test_differences_are_exactly_the_changed_flags(shipped):
+    assert differences(shipped, shipped) == {}
+    for flag, value in leaves(shipped).items():
+        other = changed(shipped, flag)
+        assert differences(shipped, other) == {flag: f"{value} -> {leaves(other)[flag]}"}
 
 
 def test_several_differences_and_changed_classes():
@@ -241,15 +244,13 @@ def test_only_what_json_holds_is_kept(value):
 # ---- debug
 
 
-@EACH_CONFIG
-def test_debug_shrinks_sizes_and_nothing_else(path):
-    experiment = load_config(path)
-    small, sizes = debug(experiment), leaves(debug(experiment))
-    assert {name.split(".")[-1] for name in differences(experiment, small)} <= {
+def test_debug_shrinks_sizes_and_nothing_else(shipped):
+    small, sizes = debug(shipped), leaves(debug(shipped))
+    assert {name.split(".")[-1] for name in differences(shipped, small)} <= {
         "num_updates", "updates_per_call", "batch_size", "states_per_walk", "num_walks", "num_transitions",
         "num_problems", "width", "hidden_width",
     }  # fmt: skip
-    assert all(sizes[flag] <= size for flag, size in leaves(experiment).items() if isinstance(size, int))
+    assert all(sizes[flag] <= size for flag, size in leaves(shipped).items() if isinstance(size, int))
     assert max(size for flag, size in sizes.items() if flag.endswith("num_updates")) <= 4
     assert small.num_transitions % small.behaviour.walk_length == 0
 

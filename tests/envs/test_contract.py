@@ -1,9 +1,6 @@
 """What every reasoning domain must do: all of them are found by discovery, built with their default sizes."""
 
 import dataclasses
-import importlib
-import inspect
-import pkgutil
 import re
 
 import jax
@@ -17,26 +14,16 @@ from jepa.dataset import collect_walks
 from jepa.dataset_files import describe_env
 from jepa.envs.base import Env, GoalKind
 from jepa.types import Goal, Problem
+from tests.discovery import discover, skip_without_extra
 
 NUM_PROBLEMS = 8
 MAX_PLAN_LENGTH = 80
 
 
-def discover(base: type[Env]) -> list[type[Env]]:
-    found = [] if inspect.isabstract(base) else [base]
-    for subclass in base.__subclasses__():
-        found += discover(subclass)
-    return found
-
-
-for module in pkgutil.walk_packages(jepa.envs.__path__, "jepa.envs."):
-    importlib.import_module(module.name)
-ENVS = [found() for found in discover(Env) if found.__module__.startswith("jepa.envs.")]
-
-
-@pytest.fixture(scope="module", params=ENVS, ids=lambda env: env.name)
+@pytest.fixture(scope="module", params=discover(Env, jepa.envs), ids=lambda cls: cls.__name__)
 def env(request) -> Env:
-    return request.param
+    with skip_without_extra():
+        return request.param()
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +54,7 @@ def legal(env, states) -> np.ndarray:
 
 
 def test_the_shipped_domains_are_found():
-    assert {"pocket_cube", "sliding_tiles_3x3"} <= {env.name for env in ENVS}
+    assert {"PocketCube", "SlidingTiles"} <= {cls.__name__ for cls in discover(Env, jepa.envs)}
 
 
 def test_description(env):
