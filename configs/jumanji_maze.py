@@ -1,7 +1,8 @@
 """Jumanji's Maze, 7x7: walk to any cell, on walls never seen in training.
 
 Claim:     an environment of Jumanji is a domain by way of a bridge from tokens to its state and back.
-Command:   pip install -e ".[jumanji]" && python train.py configs/jumanji_maze.py && python eval.py runs/jumanji_maze/seed0
+Command:   pip install -e ".[jumanji]"
+           python train.py configs/jumanji_maze.py && python eval.py runs/jumanji_maze/seed0
 Expect:    not measured yet
 """
 

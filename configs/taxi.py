@@ -4,8 +4,8 @@ Claim:     an environment of Gymnasium is a domain without code of its own; noth
 Command:   pip install -e ".[gymnasium]" && python train.py configs/taxi.py && python eval.py runs/taxi/seed0
 Hardware:  2 CPU cores
 Time:      2 to 3 minutes of training beside other jobs, 0.01 s of planning per problem
-Expect:    100 % of 1,000 solved at beam 16, 10.97 actions (the optimum), no false claim (one seed); 84 % at beam 4, with
-           the exact model too. From 20,000 moves 94 %: all failures are passengers from green to red.
+Expect:    100 % of 1,000 solved at beam 16, 10.97 actions (the optimum), no false claim (one seed); 84 % at beam 4,
+           with the exact model too. From 20,000 moves 94 %: all failures are passengers from green to red.
 """
 
 from jepa.agents.latent_planner import LatentPlanner
