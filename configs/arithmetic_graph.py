@@ -36,14 +36,14 @@ config = Experiment(
             predictor=TrunkPredictor(
                 trunk=AttentionTrunk(width=96, num_blocks=2, slots_per_group=FIELDS),
                 late_actions=True,
-                place_codes=True,
+                place_gates=True,
             ),
             prediction=RolloutPrediction(weight=10.0, horizon=1, input_noise=0.0),
             regularizer=SIGReg(weight=0.01),
             legality=TrunkLegality(trunk=AttentionTrunk(width=64, num_blocks=1, slots_per_group=FIELDS)),
             reidentification=NearestCode(),
         ),
-        world_model_training=Schedule(num_updates=1500, batch_size=192, learning_rate=3e-3),
+        world_model_training=Schedule(num_updates=1000, batch_size=192, learning_rate=3e-3),
         cost=CostLearning(
             head=PairwiseCost(hidden_width=128),
             imagination=Imagination(num_walks=64, walk_length=18),
@@ -51,7 +51,7 @@ config = Experiment(
             max_cost=20.0,
             bellman_start=1.0,
         ),
-        cost_training=Schedule(num_updates=1000, batch_size=256, learning_rate=1e-3),
+        cost_training=Schedule(num_updates=800, batch_size=256, learning_rate=1e-3),
         planner=BeamSearch(width=8, horizon=24, shorten_plans=True),
     ),
 )

@@ -24,9 +24,9 @@ class TrunkPredictor(Predictor):
     """What looks at several slots at once."""
     late_actions: bool = False
     """Whether the action joins behind the trunk: z'_(a, s) = LayerNorm(z_s + V relu(U h_s + e_a)), h of no action."""
-    place_codes: bool = False
-    """Whether late actions have another code for every place, e_(a, s): where an action is about a place ("derive x7"),
-    to find out which one is else the hardest part."""
+    place_gates: bool = False
+    """Whether a learned number for every late action and every place scales what changes there: where an action is about
+    one of many places ("derive x7"), to find out which one is else the slowest part."""
 
     def build(self, *, latent_width: int, num_slots: int, num_actions: int, rngs: nnx.Rngs) -> PredictorModule:
         """See base class.
@@ -40,11 +40,8 @@ class TrunkPredictor(Predictor):
         if not self.late_actions:
             return _EarlyActions(num_slots, trunk, codes, read_out)
         hidden = nnx.Linear(trunk.width, trunk.width, rngs=rngs)
-        places = None
-        if self.place_codes:
-            shape = (num_actions, trunk.num_groups, trunk.width)
-            places = nnx.Param(nnx.initializers.normal(1.0)(rngs.params(), shape))
-        return _LateActions(num_slots, trunk, codes, read_out, hidden, places)
+        gates = nnx.Param(jnp.ones((num_actions, trunk.num_groups))) if self.place_gates else None
+        return _LateActions(num_slots, trunk, codes, read_out, hidden, gates)
 
 
 class _EarlyActions(PredictorModule):
@@ -65,25 +62,24 @@ class _LateActions(_EarlyActions):
         codes: nnx.Embed,
         read_out: nnx.Linear,
         hidden: nnx.Linear,
-        places: nnx.Param | None,
+        gates: nnx.Param | None,
     ):
         super().__init__(num_slots, trunk, codes, read_out)
-        self.hidden, self.places = hidden, places
+        self.hidden, self.gates = hidden, gates
 
     def all_actions(self, latents: Float[Array, "B D"]) -> Float[Array, "B A D"]:
-        return self._successors(latents, self._all_codes()[None])
+        gates = None if self.gates is None else self.gates[...][None]
+        return self._successors(latents, self.codes.embedding[...][None], gates)
 
     def __call__(self, latents: Float[Array, "B D"], actions: Int[Array, " B"]) -> Float[Array, "B D"]:
-        # A product instead of a gather: its gradient is a product too, not a scatter.
-        chosen = jax.nn.one_hot(actions, self.num_actions, dtype=latents.dtype)
-        codes = jnp.tensordot(chosen, self._all_codes(), axes=1)
-        return self._successors(latents, codes[:, None])[:, 0]
+        gates = None if self.gates is None else self.gates[...][actions][:, None]
+        return self._successors(latents, self.codes(actions)[:, None], gates)[:, 0]
 
-    def _all_codes(self) -> Float[Array, "A #G W"]:
-        codes = self.codes.embedding[...][:, None]
-        return codes if self.places is None else codes + self.places[...]
-
-    def _successors(self, latents: Float[Array, "B D"], codes: Float[Array, "#B A #G W"]) -> Float[Array, "B A D"]:
+    def _successors(
+        self, latents: Float[Array, "B D"], codes: Float[Array, "#B A W"], gates: Float[Array, "#B A G"] | None
+    ) -> Float[Array, "B A D"]:
         hidden = self.hidden(self.trunk(latents))
-        changes = self.read_out(jax.nn.relu(hidden[:, None] + codes))
+        changes = self.read_out(jax.nn.relu(hidden[:, None] + codes[:, :, None]))
+        if gates is not None:
+            changes = changes * gates[..., None]
         return normalize_slots(latents[:, None] + changes.reshape(*changes.shape[:2], -1), self.num_slots)

@@ -33,7 +33,7 @@ def perturbed(module: PredictorModule) -> PredictorModule:
         (OperatorPredictor(hidden_width=16), 1, 6),
         (OperatorPredictor(use_bias=True), 9, 4),
         (TrunkPredictor(late_actions=True), 9, 4),
-        (TrunkPredictor(late_actions=True, place_codes=True), 9, 4),
+        (TrunkPredictor(late_actions=True, place_gates=True), 9, 4),
         (TrunkPredictor(trunk=AttentionTrunk(slots_per_group=3)), 9, 4),
         (TrunkPredictor(trunk=ConvolutionTrunk(rows=3), late_actions=True), 9, 4),
     ],
