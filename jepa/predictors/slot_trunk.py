@@ -25,8 +25,8 @@ class TrunkPredictor(Predictor):
     late_actions: bool = False
     """Whether the action joins behind the trunk: z'_(a, s) = LayerNorm(z_s + V relu(U h_s + e_a)), h of no action."""
     place_gates: bool = False
-    """Whether a learned number for every late action and every place scales what changes there: where an action is about
-    one of many places ("derive x7"), to find out which one is else the slowest part."""
+    """Whether a learned number for every late action and every place scales what changes there: where an action is
+    about one of many places ("derive x7"), to find out which one is else the slowest part."""
 
     def build(self, *, latent_width: int, num_slots: int, num_actions: int, rngs: nnx.Rngs) -> PredictorModule:
         """See base class.
