@@ -35,8 +35,8 @@ class TrunkPredictor(Predictor):
           ValueError: the trunk was made for slots of another shape.
         """
         trunk = self.trunk.build(latent_width=latent_width, num_slots=num_slots, rngs=rngs)
-        # Most slots stay as they are. Beginning with large changes, an optimizer first learns to make none, and in doing
-        # so may silence the units that could tell where there is one.
+        # Most slots stay as they are. Beginning with large changes, an optimizer first learns to make none, and so may
+        # silence the units that could tell where there is one.
         small = nnx.initializers.normal(1e-2)
         read_out = nnx.Linear(trunk.width, latent_width // trunk.num_groups, kernel_init=small, rngs=rngs)
         codes = nnx.Embed(num_actions, trunk.width, rngs=rngs)
