@@ -55,17 +55,21 @@ def fingerprints(latents: Float[Array, "*B D"], num_bits: int) -> UInt[Array, "*
 
     Source: locality-sensitive hashing (Charikar, 2002).
     """
-    if not 1 <= num_bits <= 64:
-        raise ValueError(f"a fingerprint has 1 to 64 bits; got num_bits = {num_bits}")
+    if not 1 <= num_bits <= 256:
+        raise ValueError(f"a fingerprint has 1 to 256 bits; got num_bits = {num_bits}")
     directions = jax.random.normal(jax.random.key(0), (latents.shape[-1], num_bits))
     signs = (latents @ directions > 0).astype(jnp.uint32)
-    words = [
-        (word << jnp.arange(word.shape[-1], dtype=jnp.uint32)).sum(axis=-1, dtype=jnp.uint32)
-        for word in (signs[..., :32], signs[..., 32:])
-    ]
-    # Both words are hashed into 32 bits (multipliers of MurmurHash3), where unrelated latents hardly ever meet.
-    second = words[1] * jnp.uint32(0xCC9E2D51)
-    return words[0] ^ (((second << 15) | (second >> 17)) * jnp.uint32(0x1B873593))
+    code = jnp.zeros(latents.shape[:-1], jnp.uint32)
+    # All words are hashed into 32 bits (multipliers of MurmurHash3), where unrelated latents hardly ever meet.
+    for start in range(0, num_bits, 32):
+        bits = signs[..., start : start + 32]
+        word = (bits << jnp.arange(bits.shape[-1], dtype=jnp.uint32)).sum(axis=-1, dtype=jnp.uint32)
+        if start:
+            word = word * jnp.uint32(0xCC9E2D51)
+            word = ((word << 15) | (word >> 17)) * jnp.uint32(0x1B873593)
+            code = ((code << 13) | (code >> 19)) if start > 32 else code
+        code = code ^ word
+    return code
 
 
 def effective_rank(latents: Float[Array, "B D"]) -> Float[Array, ""]:

@@ -108,9 +108,9 @@ def test_fingerprints_use_all_their_bits_and_no_more(num_bits):
     assert np.bitwise_or.reduce(np.asarray(fingerprints(normal(1000, 16), num_bits))) == 2**num_bits - 1
 
 
-@pytest.mark.parametrize("num_bits", [0, 65])
+@pytest.mark.parametrize("num_bits", [0, 257])
 def test_impossible_numbers_of_bits_are_refused(num_bits):
-    with pytest.raises(ValueError, match=f"1 to 64 bits; got num_bits = {num_bits}"):
+    with pytest.raises(ValueError, match=f"1 to 256 bits; got num_bits = {num_bits}"):
         fingerprints(normal(2, 16), num_bits)
 
 
@@ -131,6 +131,15 @@ def test_states_of_a_search_have_different_fingerprints(env, encoder):
 
 
 # --- Effective rank.
+
+
+def test_neighbours_in_few_of_many_slots_need_more_than_64_bits():
+    """Latents that differ in 2 of 168 slots, as after one derivation among many quantities."""
+    state = normalize_slots(normal(1, 168 * 16, seed=3), 168)
+    others = normalize_slots(normal(168 // 2, 2 * 16, seed=4), 2).reshape(84, 32)
+    neighbours = jnp.stack([state[0].at[32 * i : 32 * (i + 1)].set(others[i]) for i in range(84)])
+    distinct = {bits: len(np.unique(fingerprints(neighbours, bits))) for bits in (64, 256)}
+    assert distinct[64] < 84 == distinct[256]
 
 
 compiled_effective_rank = jax.jit(effective_rank)

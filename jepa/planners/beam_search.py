@@ -35,7 +35,7 @@ class BeamSearch(Planner):
     same_state_tolerance: float = 0.3
     """Largest mean squared difference in any slot at which two latents count as one state."""
     fingerprint_bits: int = 64
-    """Bits by which latents are recognised as seen before, up to 64: more confuse fewer states (and drop fewer that
+    """Bits by which latents are recognised as seen before, up to 256: more confuse fewer states (and drop fewer that
     are new), fewer tolerate more drift (and keep fewer that are not)."""
     skip_inverses: bool = False
     """Whether actions that have always led back to the node before are no longer tried (see `inverses`)."""

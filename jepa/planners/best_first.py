@@ -37,7 +37,7 @@ class BestFirstSearch(Planner):
     same_state_tolerance: float = 0.3
     """Largest mean squared difference in any slot at which two latents count as one state."""
     fingerprint_bits: int = 64
-    """Bits by which latents are recognised as seen before, up to 64."""
+    """Bits by which latents are recognised as seen before, up to 256."""
     shorten_plans: bool = False
     """Whether actions that a plan turns out not to need are left out (see `shortening`); it takes nodes, too."""
 
