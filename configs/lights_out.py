@@ -3,7 +3,9 @@
 Claim:     the presses that solve a board are parities of its lights, which small networks learn badly; a search
            over exact predictions makes up for a cost that is only right near the goal.
 Command:   python train.py configs/lights_out.py && python eval.py runs/lights_out/seed0
-Expect:    not measured yet
+Hardware:  2 CPU cores
+Time:      15 minutes of training beside other jobs
+Expect:    30 % of 40 solved at beam 64, as with the exact model: the cost does not rank (docs/domains.md)
 """
 
 from jepa.agents.latent_planner import LatentPlanner
