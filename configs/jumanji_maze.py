@@ -3,7 +3,12 @@
 Claim:     an environment of Jumanji is a domain by way of a bridge from tokens to its state and back.
 Command:   pip install -e ".[jumanji]"
            python train.py configs/jumanji_maze.py && python eval.py runs/jumanji_maze/seed0
-Expect:    not measured yet
+Hardware:  2 CPU cores
+Time:      16 minutes of training beside many other jobs
+Expect:    not measured as it stands. An earlier version (fingerprints of 64 bits, codes not yet kept apart): 88 % of
+           1,000 solved at beam 16, all by shortest plans, no false claim, 98.7 % with the exact model, the alarm of
+           collapse raised (one seed). Legality and successors were right on 2,000 other test states, but of the 31
+           cells of a maze 0.9 on average had the fingerprint of another (100 mazes), which probably explains the gap.
 """
 
 from jepa.agents.latent_planner import LatentPlanner
@@ -39,7 +44,7 @@ config = Experiment(
             legality=TrunkLegality(trunk=TRUNK),
             reidentification=NearestCode(),
         ),
-        world_model_training=Schedule(num_updates=1500, batch_size=256, learning_rate=2e-3),
+        world_model_training=Schedule(num_updates=3000, batch_size=256, learning_rate=2e-3),
         cost=CostLearning(
             imagination=Imagination(num_walks=128, walk_length=20, recorded_start_fraction=0.5),
             states_per_walk=16,
@@ -47,6 +52,6 @@ config = Experiment(
             bellman_start=0.1,
         ),
         cost_training=Schedule(num_updates=2000, batch_size=512, learning_rate=2e-3),
-        planner=BeamSearch(width=16, horizon=24),
+        planner=BeamSearch(width=16, horizon=24, fingerprint_bits=256),
     ),
 )
