@@ -1,10 +1,11 @@
 """Sudoku 4x4: fill the board by an uninterrupted rollout in latent space; the solved board is not known in advance.
 
-Claim:     a goal that is a predicate ("nothing is empty") is a goal latent with one closed slot (not reached yet).
+Claim:     a goal that is a predicate ("nothing is empty") is a goal latent with one closed slot.
 Command:   python train.py configs/sudoku.py && python eval.py runs/sudoku/seed0
 Hardware:  2 CPU cores
-Time:      8 minutes of training beside other jobs
-Expect:    not solved yet: 1.2 % of 500, where the exact model has 78 %, and the collapse alarm (docs/domains.md)
+Time:      25 minutes of training beside other jobs
+Expect:    93 % of 150 solved, as with the exact model, no false claim; random plans solve 99 % of such small boards with
+           as many nodes, which shows how little the cost knows of dead ends (one seed)
 """
 
 from jepa.agents.latent_planner import LatentPlanner
