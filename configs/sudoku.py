@@ -4,8 +4,8 @@ Claim:     a goal that is a predicate ("nothing is empty") is a goal latent with
 Command:   python train.py configs/sudoku.py && python eval.py runs/sudoku/seed0
 Hardware:  2 CPU cores
 Time:      25 minutes of training beside other jobs
-Expect:    93 % of 150 solved, as with the exact model, no false claim; random plans solve 99 % of such small boards with
-           as many nodes, which shows how little the cost knows of dead ends (one seed)
+Expect:    93 % of 150 solved, as with the exact model, no false claim (one seed). Random plans solve 99 % of such
+           small boards with as many nodes, which shows how little the cost knows of dead ends
 """
 
 from jepa.agents.latent_planner import LatentPlanner
