@@ -15,9 +15,11 @@ from jepa import config as config_module
 from jepa.cli import parse_eval, parse_train, user_errors
 from jepa.config import Experiment, debug, differences, load_config, to_json
 from jepa.envs.pocket_cube import PocketCube
-from tests.test_config import CONFIGS, EACH_CONFIG, leaves
+from tests.discovery import skip_without_extra
+from tests.test_config import CONFIGS, leaves
 
 EXPERIMENT = Experiment(env=PocketCube())
+EACH_CONFIG = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +43,8 @@ def flag(name: str) -> str:
 
 @EACH_CONFIG
 def test_every_number_of_an_experiment_is_a_flag(path):
-    experiment = load_config(path)
+    with skip_without_extra():
+        experiment = load_config(path)
     values = {"num_updates": 300, "updates_per_call": 60, "box_rows": 3, "box_columns": 2}
     wanted = {
         name: values.get(name.split(".")[-1], old + 1)
@@ -128,6 +131,8 @@ def test_without_a_path_the_usage_is_shown(capsys, monkeypatch, parse, words, co
 
 @EACH_CONFIG
 def test_help_tells_the_claim_and_every_field(capsys, monkeypatch, path):
+    with skip_without_extra():
+        load_config(path)
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as caught:
         parse_train([str(path), "--help"])

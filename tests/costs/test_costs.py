@@ -177,7 +177,7 @@ class ClockCostModule(CostModule):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClockCost(Cost):
-    def build(self, *, latent_width, rngs):
+    def build(self, *, latent_width, num_slots, rngs):
         return ClockCostModule()
 
 
