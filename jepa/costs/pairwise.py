@@ -8,12 +8,12 @@ from jaxtyping import Array, Float
 
 from jepa.costs.base import Cost, CostModule
 from jepa.encoders.residual_mlp import ResidualBlock
-from jepa.encoders.trunks import Trunk
+from jepa.encoders.trunks import NoTrunk, Trunk
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PairwiseCost(Cost):
-    """cost(z, g) = softplus(MLP(A h(z) + B g)), h a trunk or nothing.
+    """cost(z, g) = softplus(MLP(A h(z) + B g)), h a trunk.
 
     No metric is built in: the cost of a dead end may be large while the way back is short, and a goal is read by a
     matrix of its own, so that open slots (zeros) mean "anything". A pair costs an evaluation of the perceptron, where
@@ -25,9 +25,9 @@ class PairwiseCost(Cost):
     num_blocks: int = 1
     """Residual blocks of two layers."""
 
-    trunk: Trunk | None = None
+    trunk: Trunk = NoTrunk()
     """Looks at the slots of a state before the perceptron does, once per state: for what only several of them together
-    tell, such as a cell that no digit fits into. None leaves that to the perceptron."""
+    tell, such as a cell that no digit fits into."""
 
     def build(self, *, latent_width: int, num_slots: int, rngs: nnx.Rngs) -> CostModule:
         """See base class."""
@@ -39,18 +39,14 @@ class _PairwiseCost(CostModule):
 
     def __init__(self, config: PairwiseCost, latent_width: int, num_slots: int, rngs: nnx.Rngs):
         width = config.hidden_width
-        trunk = config.trunk
-        self.trunk = trunk and trunk.build(latent_width=latent_width, num_slots=num_slots, rngs=rngs)
-        features = self.trunk.num_groups * self.trunk.width if self.trunk else latent_width
-        self.state_input = nnx.Linear(features, width, rngs=rngs)
+        self.trunk = config.trunk.build(latent_width=latent_width, num_slots=num_slots, rngs=rngs)
+        self.state_input = nnx.Linear(self.trunk.num_groups * self.trunk.width, width, rngs=rngs)
         self.goal_input = nnx.Linear(latent_width, width, use_bias=False, rngs=rngs)
         self.blocks = nnx.List([ResidualBlock(width, width, rngs) for _ in range(config.num_blocks)])
         self.output = nnx.Linear(width, 1, rngs=rngs)
 
     def embed(self, latents: Float[Array, "*B D"]) -> Float[Array, "*B E"]:
-        if self.trunk is not None:
-            latents = self.trunk(latents).reshape(*latents.shape[:-1], -1)
-        return self.state_input(latents)
+        return self.state_input(self.trunk(latents).reshape(*latents.shape[:-1], -1))
 
     def embed_goal(self, goals: Float[Array, "*B D"]) -> Float[Array, "*B E"]:
         return self.goal_input(goals)

@@ -41,6 +41,26 @@ class Trunk(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class NoTrunk(Trunk):
+    """Leaves every slot as it is."""
+
+    def build(self, *, latent_width: int, num_slots: int, rngs: nnx.Rngs) -> TrunkModule:
+        """See base class."""
+        return _NoTrunk(latent_width, num_slots)
+
+
+class _NoTrunk(TrunkModule):
+    def __init__(self, latent_width: int, num_slots: int):
+        self.width, self.num_groups = latent_width // num_slots, num_slots
+
+    def __call__(
+        self, latents: Float[Array, "*B D"], context: Float[Array, "*B W"] | None = None
+    ) -> Float[Array, "*B G W"]:
+        slots = latents.reshape(*latents.shape[:-1], self.num_groups, -1)
+        return slots if context is None else slots + context[..., None, :]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class AttentionTrunk(Trunk):
     """Attention among all slots, with a learned position each: what matters is asked for, wherever it stands."""
 
