@@ -72,6 +72,8 @@ class _Search:
     """The nodes that the beam holds."""
     alive: Bool[Array, "B W"]
     """Which places of the beam hold a node."""
+    codes: UInt[Array, "B W"]
+    """Their fingerprints."""
     last_actions: Int[Array, "B W"]
     """Action that led to each of them; -1 at the start."""
     before: UInt[Array, "B W"]
@@ -99,6 +101,7 @@ class _Search:
 def _start(config: BeamSearch, model: PlanningModel, start: Float[Array, "B D"], goal: GoalLatents) -> _Search:
     batch, width = start.shape
     places = jnp.arange(config.width)
+    codes = nonzero_fingerprints(start, config.fingerprint_bits)[:, None]
     tree = (config.horizon, batch, config.width)
     seen = empty_memory(batch, config.width * config.horizon)
     num_actions = jax.eval_shape(model.legal_actions, start).shape[-1]
@@ -107,10 +110,11 @@ def _start(config: BeamSearch, model: PlanningModel, start: Float[Array, "B D"],
         ply=jnp.zeros((), jnp.int32),
         latents=jnp.broadcast_to(start[:, None], (batch, config.width, width)),
         alive=jnp.broadcast_to(places == 0, (batch, config.width)),
+        codes=jnp.broadcast_to(codes, (batch, config.width)),
         last_actions=jnp.full((batch, config.width), -1),
         before=jnp.zeros((batch, config.width), jnp.uint32),
         inverses=nothing_known(batch, num_actions),
-        seen=remember(seen, nonzero_fingerprints(start, config.fingerprint_bits)[:, None], jnp.ones((batch, 1), bool)),
+        seen=remember(seen, codes, jnp.ones((batch, 1), bool)),
         parents=jnp.zeros(tree, jnp.int32),
         actions=jnp.full(tree, -1, jnp.int32),
         costs=jnp.full(tree, jnp.nan),
@@ -129,12 +133,13 @@ def _expand(config: BeamSearch, model: PlanningModel, goal: GoalLatents, search:
     num_actions = successors.shape[1]
     successors = successors.reshape(batch, width * num_actions, latent_width)
     legal = model.legal_actions(flat).reshape(batch, width, num_actions) & search.alive[:, :, None]
-    if config.skip_inverses:
-        legal &= ~search.inverses.undoing(search.last_actions)
     costs = model.cost(successors, goal)
     codes = nonzero_fingerprints(successors, config.fingerprint_bits)
-    leads_back = codes.reshape(legal.shape) == search.before[..., None]
-    inverses = search.inverses.after(search.last_actions, leads_back, legal)
+    inverses = search.inverses
+    if config.skip_inverses:
+        legal &= ~inverses.undoing(search.last_actions)
+        leads_back = codes.reshape(legal.shape) == search.before[..., None]
+        inverses = inverses.after(search.last_actions, leads_back, legal)
     legal = legal.reshape(batch, -1)
     is_new = first_of_its_kind(codes, legal) & ~remembered(search.seen, codes)
     reaches_goal = legal & (model.goal_difference(successors, goal) < config.same_state_tolerance)
@@ -150,8 +155,9 @@ def _expand(config: BeamSearch, model: PlanningModel, goal: GoalLatents, search:
         ply=ply + 1,
         latents=jnp.take_along_axis(successors, chosen[..., None], axis=1),
         alive=alive & running[:, None],
+        codes=kept_codes,
         last_actions=chosen % num_actions,
-        before=jnp.take_along_axis(nonzero_fingerprints(search.latents, config.fingerprint_bits), parents, axis=1),
+        before=jnp.take_along_axis(search.codes, parents, axis=1),
         inverses=inverses,
         seen=remember(search.seen, kept_codes, alive),
         parents=search.parents.at[ply].set(parents),

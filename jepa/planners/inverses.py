@@ -1,6 +1,6 @@
 """Which action undoes which, noticed during a search, so that nodes are not generated only to be met again.
 
-A search without it spends a share of its nodes on going back: a third of them on sliding tiles. Nobody tells it that
+A search without it spends a share of its nodes on going back. Nobody tells it that
 "left" undoes "right": it sees that the prediction after the second action is the node before the first.
 """
 
