@@ -26,7 +26,7 @@ class TrunkPredictor(Predictor):
     """Whether the action joins behind the trunk: z'_(a, s) = LayerNorm(z_s + V relu(U h_s + e_a)), h of no action."""
     place_gates: bool = False
     """Whether a learned number for every late action and every place scales what changes there: where an action is
-    about one of many places ("derive x7"), to find out which one is else the slowest part."""
+    about one of many places, as in "derive x7"."""
 
     def build(self, *, latent_width: int, num_slots: int, num_actions: int, rngs: nnx.Rngs) -> PredictorModule:
         """See base class.
@@ -35,8 +35,8 @@ class TrunkPredictor(Predictor):
           ValueError: the trunk was made for slots of another shape.
         """
         trunk = self.trunk.build(latent_width=latent_width, num_slots=num_slots, rngs=rngs)
-        # Most slots stay as they are. Beginning with large changes, an optimizer first learns to make none, and so may
-        # silence the units that could tell where there is one.
+        # Most slots stay as they are: learning begins there. Beginning with large changes, some domains never got
+        # further than to make none (docs/domains.md).
         small = nnx.initializers.normal(1e-2)
         read_out = nnx.Linear(trunk.width, latent_width // trunk.num_groups, kernel_init=small, rngs=rngs)
         codes = nnx.Embed(num_actions, trunk.width, rngs=rngs)
