@@ -1,7 +1,7 @@
 """Lights Out 5x5 from random moves.
 
-Claim:     one matrix per press is an exact model; what is missing is a cost: the presses that solve a board are parities
-           of its lights, which small networks learn badly.
+Claim:     one matrix per press is an exact model; what is missing is a cost: the presses that solve a board are
+           parities of its lights, which small networks learn badly.
 Command:   python train.py configs/lights_out.py && python eval.py runs/lights_out/seed0
 Hardware:  2 CPU cores
 Time:      15 minutes of training beside other jobs
