@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int, Integer, Key, UInt64
+from jaxtyping import Array, Bool, Int, Integer, Key
 
 from jepa.envs.base import full_goal, problems_from_starts_or_scrambles
 from jepa.envs.jumanji_adapter import JumanjiEnv
+from jepa.envs.near_states import NearStates, state_keys
 from jepa.envs.optional_packages import import_extra
 from jepa.envs.rubiks_cube import CORNERS, EDGES, RubiksCube
 from jepa.types import Problem
@@ -28,7 +29,6 @@ MAX_KNOWN_LENGTH = 2 * TABLE_DEPTH
 """Longer optimal lengths are not computed."""
 
 _SOLVED = np.repeat(np.arange(6, dtype=np.int32), 9)
-_KEY_FACTORS = np.array([pow(0x9E3779B97F4A7C15, sticker + 1, 2**64) for sticker in range(54)], np.uint64)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -191,48 +191,22 @@ def _sequences(env: JumanjiRubiksCube) -> tuple[Integer[np.ndarray, "num 54"], .
     levels = [np.arange(54, dtype=np.uint8)[None]]
     for _ in range(TABLE_DEPTH):
         longer = np.unique(levels[-1][:, turns].reshape(-1, 54), axis=0)
-        known = np.isin(_keys(longer), np.concatenate([_keys(level) for level in levels]))
+        known = np.isin(state_keys(longer), np.concatenate([state_keys(level) for level in levels]))
         levels.append(longer[~known])
     return tuple(levels)
 
 
-def _keys(states: Integer[np.ndarray, "*B 54"]) -> UInt64[np.ndarray, "*B"]:
-    """Hashes states, or effects of sequences, to 64 bits. A test finds those of all sequences to be different."""
-    return states.astype(np.uint64) @ _KEY_FACTORS
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _NearStates:
-    """The states up to TABLE_DEPTH turns from a goal, in the order of their keys."""
-
-    keys: UInt64[np.ndarray, " num"]
-    """Increasing."""
-    states: Integer[np.ndarray, "num 54"]
-    """The states."""
-    distances: Int[np.ndarray, " num"]
-    """Turns to the goal."""
-
-    def distance(self, states: Integer[np.ndarray, "B 54"]) -> int:
-        """Returns the least distance of some states to the goal; -1 where none of them is near."""
-        keys = _keys(states)
-        nearest = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        candidates = np.flatnonzero(self.keys[nearest] == keys)
-        # States may share a key, so an equal key is only a candidate.
-        found = nearest[candidates][(self.states[nearest[candidates]] == states[candidates]).all(axis=1)]
-        return int(self.distances[found].min()) if len(found) else -1
-
-
-def _near_states(env: JumanjiRubiksCube, goal: Int[np.ndarray, " 54"]) -> _NearStates:
+def _near_states(env: JumanjiRubiksCube, goal: Int[np.ndarray, " 54"]) -> NearStates:
     levels = _sequences(env)
     states, distances = (
         goal[np.concatenate(levels)],
         np.repeat(np.arange(len(levels)), [len(level) for level in levels]),
     )
-    order = np.argsort(_keys(states))
-    return _NearStates(keys=_keys(states)[order], states=states[order], distances=distances[order])
+    order = np.argsort(state_keys(states))
+    return NearStates(keys=state_keys(states)[order], states=states[order], distances=distances[order])
 
 
-def _search(env: JumanjiRubiksCube, start: Int[np.ndarray, " 54"], near: _NearStates) -> int:
+def _search(env: JumanjiRubiksCube, start: Int[np.ndarray, " 54"], near: NearStates) -> int:
     """Returns the distance of a state to a goal; -1 beyond MAX_KNOWN_LENGTH."""
     for depth, level in enumerate(_sequences(env)):
         remaining = near.distance(start[level])

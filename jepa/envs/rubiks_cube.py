@@ -15,9 +15,10 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int, Integer, Key, UInt64
+from jaxtyping import Array, Bool, Int, Integer, Key
 
 from jepa.envs.base import Env, full_goal, problems_from_starts_or_scrambles
+from jepa.envs.near_states import NearStates, state_keys
 from jepa.types import Problem
 
 FACES = "UDLRBF"
@@ -39,7 +40,6 @@ _NUM_SLOTS = np.array([len(name) for name in _PLACES], np.int32)
 _SOLVED = np.concatenate([3 * np.arange(8), 2 * np.arange(12)]).astype(np.int32)
 _FIRST_STICKERS = np.array([0] * 8 + [24] * 12, np.int32)
 """Tokens of corners and of edges both begin at 0, sticker numbers go on from corners to edges."""
-_KEY_FACTORS = np.array([pow(0x9E3779B97F4A7C15, place + 1, 2**64) for place in range(20)], np.uint64)
 
 # A sticker is a place and one of its faces, in the order of the places and of their names: 24 on corners, 24 on edges.
 _STICKER_FACES = np.array(list("".join(_PLACES)))
@@ -224,42 +224,16 @@ def _is_odd(permutation: Int[np.ndarray, " n"] | Int[Array, " n"]) -> np.bool_ |
     return (is_inverted & ~np.tri(len(permutation), dtype=bool)).sum() % 2 == 1
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _NearStates:
-    """The states up to TABLE_DEPTH from the solved cube, in the order of their keys."""
-
-    keys: UInt64[np.ndarray, " num_states"]
-    """Increasing: `_keys` of the states."""
-    tokens: Integer[np.ndarray, "num_states 20"]
-    """The states."""
-    distances: Int[np.ndarray, " num_states"]
-    """Quarter turns to the solved cube."""
-
-    def distance(self, states: Integer[np.ndarray, "B 20"]) -> int:
-        """Returns the least distance of some states to the solved cube; -1 where none of them is near."""
-        keys = _keys(states)
-        nearest = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        candidates = np.flatnonzero(self.keys[nearest] == keys)
-        # States may share a key, so an equal key is only a candidate.
-        found = nearest[candidates][(self.tokens[nearest[candidates]] == states[candidates]).all(axis=1)]
-        return int(self.distances[found].min()) if len(found) else -1
-
-
-def _keys(states: Integer[np.ndarray, "*B 20"]) -> UInt64[np.ndarray, "*B"]:
-    """Hashes states to 64 bits. A test finds all near states to have different keys."""
-    return states.astype(np.uint64) @ _KEY_FACTORS
-
-
 @functools.cache
-def _near_states() -> _NearStates:
-    tokens, keys, distances = _SOLVED[None].astype(np.uint8), _keys(_SOLVED[None]), np.zeros(1, int)
+def _near_states() -> NearStates:
+    tokens, keys, distances = _SOLVED[None].astype(np.uint8), state_keys(_SOLVED[None]), np.zeros(1, int)
     for depth in range(1, TABLE_DEPTH + 1):
         adjacent = _reoriented(tokens[distances == depth - 1])[:, _TURNS].reshape(-1, 20)
         tokens = np.concatenate([tokens, adjacent])
         distances = np.append(distances, np.full(len(adjacent), depth))
-        keys, first = np.unique(_keys(tokens), return_index=True)  # of equal states the nearest one
+        keys, first = np.unique(state_keys(tokens), return_index=True)  # of equal states the nearest one
         tokens, distances = tokens[first], distances[first]
-    return _NearStates(keys=keys, tokens=tokens, distances=distances)
+    return NearStates(keys=keys, states=tokens, distances=distances)
 
 
 def _search(state: Integer[np.ndarray, " 20"]) -> int:
@@ -267,7 +241,7 @@ def _search(state: Integer[np.ndarray, " 20"]) -> int:
     near, reoriented = _near_states(), _reoriented(state)
     for depth in range(SEARCH_DEPTH + 1):
         # The near states themselves are all sequences of so many turns, up to those that do the same.
-        turns = near.tokens[near.distances == depth] + _FIRST_STICKERS
+        turns = near.states[near.distances == depth] + _FIRST_STICKERS
         remaining = near.distance(reoriented[turns])
         if remaining >= 0:
             return depth + remaining

@@ -9,8 +9,9 @@ import pytest
 
 from jepa.envs.base import full_goal
 from jepa.envs.jumanji_maze import AGENT, FLOOR, WALL, JumanjiMaze
-from jepa.envs.jumanji_rubiks_cube import MAX_KNOWN_LENGTH, JumanjiRubiksCube, _keys, _sequences, _turns
+from jepa.envs.jumanji_rubiks_cube import MAX_KNOWN_LENGTH, JumanjiRubiksCube, _sequences, _turns
 from jepa.envs.jumanji_sliding_tiles import JumanjiSlidingTiles
+from jepa.envs.near_states import state_keys
 from jepa.types import Goal, Problem
 
 pytest.importorskip("jumanji")
@@ -196,7 +197,7 @@ def test_numbers_of_positions_of_the_cube():
     # OEIS A080601: positions of the cube at 0, 1, ... turns from the solved one, half turns counted as one.
     levels = _sequences(CUBE)
     assert [len(level) for level in levels] == [1, 18, 243, 3240, 43239]
-    assert len(np.unique(_keys(np.concatenate(levels)))) == 46741
+    assert len(np.unique(state_keys(np.concatenate(levels)))) == 46741
 
 
 def test_near_cubes_have_the_lengths_of_a_search():

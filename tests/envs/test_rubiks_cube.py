@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jepa.envs import rubiks_cube
+from jepa.envs import near_states, rubiks_cube
 from jepa.envs.base import full_goal
 from jepa.envs.rubiks_cube import MAX_KNOWN_LENGTH, RubiksCube
 from jepa.types import Goal, Problem
@@ -217,15 +217,15 @@ def test_near_states_have_the_known_counts_and_different_keys():
     near = rubiks_cube._near_states()
     assert np.bincount(near.distances).tolist() == QUARTER_TURN_COUNTS
     assert (near.keys[1:] > near.keys[:-1]).all()
-    assert all(ENV.invalid_reason(state.astype(int)) is None for state in near.tokens[::100])
+    assert all(ENV.invalid_reason(state.astype(int)) is None for state in near.states[::100])
 
 
 def test_states_with_an_equal_key_are_told_apart(monkeypatch):
     near = rubiks_cube._near_states()
-    monkeypatch.setattr(rubiks_cube, "_keys", lambda states: np.full(len(states), near.keys[7]))
-    states = near.tokens[[6, 8, 9]]
+    monkeypatch.setattr(near_states, "state_keys", lambda states: np.full(len(states), near.keys[7]))
+    states = near.states[[6, 8, 9]]
     assert near.distance(states) == -1
-    assert near.distance(near.tokens[[6, 7, 8]]) == near.distances[7]
+    assert near.distance(near.states[[6, 7, 8]]) == near.distances[7]
 
 
 @pytest.mark.parametrize("index", [None, 0])
