@@ -7,6 +7,8 @@ Time:      42 minutes of training beside other jobs
 Expect:    all of the first 60 problems solved at 8,166 nodes, 60.2 moves (optimal 51.1), no false claim (one seed)
 """
 
+from jepa.actors.learning import ActorLearning
+from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.latent_planner import LatentPlanner
 from jepa.behaviours import NonBacktrackingWalks
 from jepa.config import Experiment
@@ -18,7 +20,7 @@ from jepa.encoders.trunks import AttentionTrunk
 from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.objectives.prediction import RolloutPrediction
 from jepa.objectives.sigreg import SIGReg
-from jepa.planners.beam_search import BeamSearch
+from jepa.planners.proposal_search import ProposalSearch
 from jepa.predictors.reidentification import NearestCode
 from jepa.predictors.slot_trunk import TrunkPredictor
 from jepa.training import Schedule
@@ -31,7 +33,7 @@ config = Experiment(
     agent=LatentPlanner(
         world_model=WorldModel(
             encoder=TokenSlotsEncoder(slot_width=16),
-            predictor=TrunkPredictor(trunk=AttentionTrunk(width=64, num_blocks=2)),
+            predictor=TrunkPredictor(trunk=AttentionTrunk(width=64, num_blocks=2), late_actions=True),
             prediction=RolloutPrediction(weight=10.0, horizon=1, input_noise=0.0),
             regularizer=SIGReg(weight=0.01),
             reidentification=NearestCode(),
@@ -44,7 +46,13 @@ config = Experiment(
             max_cost=80.0,
             bellman_start=0.1,
         ),
-        cost_training=Schedule(num_updates=10000, batch_size=512, learning_rate=2e-3),
-        planner=BeamSearch(width=45, horizon=100),
+        cost_training=Schedule(num_updates=500, batch_size=512, learning_rate=2e-3),
+        actor=ActorLearning(
+            head=ResidualMLPActor(hidden_width=512, num_blocks=1),
+            imagination=Imagination(num_walks=512, walk_length=80),
+            origin_fraction=1.0,
+            schedule=Schedule(num_updates=10000, batch_size=1024, learning_rate=2e-3),
+        ),
+        planner=ProposalSearch(width=128, horizon=100),
     ),
 )

@@ -15,8 +15,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from jepa.actors.base import ActorModule
 from jepa.agents.base import Params, PlanFunction
-from jepa.agents.latent_planner import LatentPlanner, planning_model
+from jepa.agents.latent_planner import LatentPlanner, planning_model, proposals
 from jepa.costs.base import CostModule
 from jepa.envs.base import Env
 from jepa.latents import goal_difference, leave_open
@@ -209,12 +210,12 @@ def _verify(env: Env, problems: Problem, actions: Int[Array, "B T"]) -> tuple[Bo
 
 
 def exact_model(
-    env: Env, world_model: WorldModelModule, cost: CostModule
+    env: Env, world_model: WorldModelModule, cost: CostModule, actor: ActorModule | None = None
 ) -> tuple[PlanningModel, Callable[[Int[Array, "*B N"]], Float[Array, "*B N_times_V"]], Callable[[Goal], Any]]:
     """Returns the same planning problem on the exact dynamics, and the encodings of states and of goals for it.
 
     The ceiling of the world model: "latents" are the exact states (standardised one-hot codes, so that planners
-    recognise them as they recognise latents), successors come from the environment, only the cost is learned.
+    recognise them as they recognise latents), successors come from the environment, only cost and actor are learned.
     """
 
     def encode(tokens: Int[Array, "*B N"]) -> Float[Array, "*B N_times_V"]:
@@ -227,13 +228,20 @@ def exact_model(
     def all_successors(state: Int[Array, " N"]) -> Int[Array, "A N"]:
         return jax.vmap(env.step, in_axes=(None, 0))(state, jnp.arange(env.num_actions))
 
-    learned = planning_model(world_model, cost)
+    learned = planning_model(world_model, cost, actor)
+
+    def propose(codes: Float[Array, "B C N_times_V"], goals: Any) -> Float[Array, "B C A"]:
+        tokens = decode(codes)
+        legal = jax.vmap(jax.vmap(env.legal_actions))(tokens)
+        return proposals(actor, world_model.encode(tokens), goals["latents"], legal)
+
     model = PlanningModel(
         predict_all=lambda codes: encode(jax.vmap(all_successors)(decode(codes))),
         predict=lambda codes, actions: encode(jax.vmap(env.step)(decode(codes), actions)),
         legal_actions=lambda codes: jax.vmap(env.legal_actions)(decode(codes)),
         cost=lambda codes, goals: learned.cost(world_model.encode(decode(codes)), goals["latents"]),
         goal_difference=lambda codes, goals: goal_difference(codes, goals["codes"], env.num_tokens),
+        propose=None if actor is None else propose,
     )
 
     def encode_goal(goal: Goal) -> dict[str, Float[Array, "B K _"]]:
@@ -247,7 +255,7 @@ def exact_plan_function(env: Env, agent: LatentPlanner) -> PlanFunction:
     """Returns how an agent's planner solves problems with its learned cost on the exact dynamics."""
 
     def plan(params: Params, problems: Problem, key: Key[Array, ""]) -> Plan:
-        model, encode, encode_goal = exact_model(env, *agent.modules(env, params))
+        model, encode, encode_goal = exact_model(env, *agent.modules(env, params), agent.actor_module(env, params))
         goals = encode_goal(jax.vmap(env.goal_alternatives)(problems.goal))
         return agent.planner.plan(model, encode(problems.start), goals, key)
 

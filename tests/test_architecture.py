@@ -31,6 +31,7 @@ LAYERS = (
     {"checkpoint", "run_log"},
     {"training"},
     {"costs"},
+    {"actors"},
     {"planners"},
     {"agents"},
     {"evaluation"},
@@ -46,7 +47,7 @@ LAYERS = (
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # A planner works on latents and pure functions alone, so that it cannot peek at the true state.
 IMPORTS_ONLY = {"planners": {"planners", "types", "latents"}, "__init__": set()}
-IMPORTS_NEVER = {"costs": {"envs"}}
+IMPORTS_NEVER = {"costs": {"envs"}, "actors": {"envs"}}
 
 MAX_FUNCTION_LINES = 60
 MAX_FILE_LINES = {"jepa/**/*.py": 300, "data/**/*.py": 300, "train.py": 60, "eval.py": 60}

@@ -4,10 +4,13 @@ import dataclasses
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Key
+from jaxtyping import Array, Bool, Float, Key
 
+from jepa.actors.base import ActorModule
+from jepa.actors.learning import ActorLearning, ActorStage, log_proposals
 from jepa.agents.base import Agent, Params, PlanFunction
 from jepa.costs.base import CostModule
 from jepa.costs.learning import CostLearning, CostStage, GoalRules
@@ -32,11 +35,17 @@ class LatentPlanner(Agent):
     """Stage two: the cost to go, learned on imagined walks."""
     cost_training: Schedule = Schedule(num_updates=4000, learning_rate=2e-3)
     """How long and how fast stage two learns; its batch counts states."""
+    actor: ActorLearning | None = None
+    """Stage three, for planners that ask it: an actor that proposes actions. Moves must lead back."""
     planner: Planner = BeamSearch()
     """The search over predicted latents."""
 
     def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
-        """See base class: the world model, then the cost."""
+        """See base class: the world model, then the cost, then perhaps the actor.
+
+        Raises:
+          ValueError: an actor is asked for where moves do not lead back, or goals leave something open.
+        """
         world_model_key, cost_key = jax.random.split(key)
         world_model = WorldModelStage(
             self.world_model, self.world_model_training, env, trajectories, world_model_key, mesh
@@ -46,7 +55,15 @@ class LatentPlanner(Agent):
             hindsight_mask=None if env.goal_kind is GoalKind.STATE else env.hindsight_mask,
         )
         cost = CostStage(self.cost, self.cost_training, world_model, trajectories, rules, cost_key, mesh)
-        return [world_model, cost]
+        if self.actor is None:
+            return [world_model, cost]
+        if not rules.is_reversible or rules.hindsight_mask is not None:
+            raise ValueError(
+                f"an actor learns which action leads back, which needs moves that can be undone and goals that are "
+                f"full states; {env.name} does not have both. Leave out `actor` and plan with BeamSearch"
+            )
+        actor_key = jax.random.fold_in(key, 2)
+        return [world_model, cost, ActorStage(self.actor, world_model, trajectories, env.num_actions, actor_key, mesh)]
 
     def plan_function(self, env: Env) -> PlanFunction:
         """See base class; only start and goal pass from the environment to the planner, as latents.
@@ -65,7 +82,8 @@ class LatentPlanner(Agent):
         def plan(params: Params, problems: Problem, key: Key[Array, ""]) -> Plan:
             world_model, cost = self.modules(env, params)
             goals = world_model.encode_goal(jax.vmap(env.goal_alternatives)(problems.goal))
-            return self.planner.plan(planning_model(world_model, cost), world_model.encode(problems.start), goals, key)
+            model = planning_model(world_model, cost, self.actor_module(env, params))
+            return self.planner.plan(model, world_model.encode(problems.start), goals, key)
 
         return plan
 
@@ -77,13 +95,38 @@ class LatentPlanner(Agent):
         head = nnx.eval_shape(lambda: self.cost.head.build(**sizes, rngs=nnx.Rngs(0)))
         return world_model, nnx.merge(nnx.split(head)[0], params[CostStage.name])
 
+    def actor_module(self, env: Env, params: Params) -> ActorModule | None:
+        """Returns the trained actor; None where the agent has none."""
+        if self.actor is None:
+            return None
+        encoder = nnx.eval_shape(lambda: self.world_model.build(env, jax.random.key(0))).encoder
+        sizes = dict(latent_width=encoder.latent_width, num_slots=encoder.num_slots, num_actions=env.num_actions)
+        head = nnx.eval_shape(lambda: self.actor.head.build(**sizes, rngs=nnx.Rngs(0)))
+        return nnx.merge(nnx.split(head)[0], params[ActorStage.name])
 
-def planning_model(world_model: WorldModelModule, cost: CostModule) -> PlanningModel:
+
+def planning_model(
+    world_model: WorldModelModule, cost: CostModule, actor: ActorModule | None = None
+) -> PlanningModel:
     """Returns what a planner may know; goals are latents [B, K, D] of K alternatives, of which the nearest counts."""
+
+    def propose(latents: Float[Array, "B C D"], goals: Float[Array, "B K D"]) -> Float[Array, "B C A"]:
+        legal = world_model.legal_actions(latents.reshape(-1, latents.shape[-1])).reshape(*latents.shape[:2], -1)
+        return proposals(actor, latents, goals, legal)
+
     return PlanningModel(
         predict_all=world_model.predict_all,
         predict=world_model.predict,
         legal_actions=world_model.legal_actions,
         cost=lambda latents, goals: cost(latents[:, :, None], goals[:, None]).min(axis=-1),
         goal_difference=lambda latents, goals: goal_difference(latents, goals, world_model.encoder.num_slots),
+        propose=None if actor is None else propose,
     )
+
+
+def proposals(
+    actor: ActorModule, latents: Float[Array, "B C D"], goals: Float[Array, "B K D"], legal: Bool[Array, "B C A"]
+) -> Float[Array, "B C A"]:
+    """Returns the logarithms of an actor's probabilities among legal actions, averaged over K alternatives of a goal."""
+    log_probs = log_proposals(actor(latents[:, :, None], goals[:, None]), legal[:, :, None])
+    return jax.nn.logsumexp(log_probs, axis=2) - jnp.log(goals.shape[1])

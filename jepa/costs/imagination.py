@@ -39,6 +39,8 @@ class ImaginedWalks:
     """Predicted latents after every action."""
     legal_actions: Bool[Array, "B T A"]
     """Which actions are predicted to be legal."""
+    undoing: Bool[Array, "B T A"]
+    """Which actions lead back to the latent before; none does in the first one."""
     goals: Float[Array, "B D"]
     """Latent of the first state of the recorded walk that the imagined one continues."""
     elapsed: Int[Array, "B T"]
@@ -68,12 +70,12 @@ def imagine_walks(
         following = jnp.take_along_axis(successors, action[:, None, None], axis=1)[:, 0]
         is_stuck = ~legal.any(axis=-1)
         following = jnp.where(is_stuck[:, None], latents, following)
-        return (following, latents), (latents, successors, legal)
+        return (following, latents), (latents, successors, legal, undoes)
 
     steps = jnp.arange(config.walk_length + 1)
     # Nothing precedes the start: a latent that equals no other keeps all moves open.
     _, stacked = jax.lax.scan(move, (start, jnp.full_like(start, 1e3)), steps)
-    latents, successors, legal = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), stacked)
+    latents, successors, legal, undoing = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), stacked)
     # Behind a dead end a walk stays where it is, and so does its clock.
     moved = legal.any(axis=-1).astype(jnp.int32)
     num_moves = jnp.cumsum(moved, axis=1) - moved
@@ -81,6 +83,7 @@ def imagine_walks(
         latents=latents,
         successors=successors,
         legal_actions=legal,
+        undoing=undoing,
         goals=world_model.encode(trajectories.states[walks, 0]),
         elapsed=times[:, None] + num_moves,
     )

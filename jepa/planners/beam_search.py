@@ -21,6 +21,7 @@ from jepa.planners.memory import (
     remembered,
 )
 from jepa.planners.shortening import shorten
+from jepa.planners.tree import Tree, empty_tree, trace_back
 from jepa.types import Plan, pytree, require_positive
 
 
@@ -54,7 +55,11 @@ class BeamSearch(Planner):
             return (search.ply < self.horizon) & ~jnp.all(search.claims_solved | ~search.alive.any(axis=-1))
 
         search = jax.lax.while_loop(unfinished, lambda search: _expand(self, model, goal, search), search)
-        plan = _trace_back(self, search, model.cost(start[:, None], goal)[:, 0])
+        plan = Plan(
+            **trace_back(search.tree, search.last_ply, search.best, model.cost(start[:, None], goal)[:, 0]),
+            claims_solved=search.claims_solved,
+            num_nodes_generated=search.num_nodes_generated,
+        )
         return shorten(model, plan, start, goal, self.same_state_tolerance) if self.shorten_plans else plan
 
     def nodes_per_ply(self, num_actions: int) -> int:
@@ -82,12 +87,8 @@ class _Search:
     """Which action undoes which, as far as it has been noticed."""
     seen: UInt[Array, "B H"]
     """Hash table of the fingerprints of all nodes ever kept; 0 is an empty place."""
-    parents: Int[Array, "T B W"]
-    """Place of each node's parent in the beam of the ply before."""
-    actions: Int[Array, "T B W"]
-    """Action that led to each node."""
-    costs: Float[Array, "T B W"]
-    """Predicted cost of each node."""
+    tree: Tree
+    """How each node was reached."""
     claims_solved: Bool[Array, " B"]
     """Which problems have a node that looks like the goal."""
     last_ply: Int[Array, " B"]
@@ -102,7 +103,6 @@ def _start(config: BeamSearch, model: PlanningModel, start: Float[Array, "B D"],
     batch, width = start.shape
     places = jnp.arange(config.width)
     codes = nonzero_fingerprints(start, config.fingerprint_bits)[:, None]
-    tree = (config.horizon, batch, config.width)
     seen = empty_memory(batch, config.width * config.horizon)
     num_actions = jax.eval_shape(model.legal_actions, start).shape[-1]
     solved = model.goal_difference(start[:, None], goal)[:, 0] < config.same_state_tolerance
@@ -115,9 +115,7 @@ def _start(config: BeamSearch, model: PlanningModel, start: Float[Array, "B D"],
         before=jnp.zeros((batch, config.width), jnp.uint32),
         inverses=nothing_known(batch, num_actions),
         seen=remember(seen, codes, jnp.ones((batch, 1), bool)),
-        parents=jnp.zeros(tree, jnp.int32),
-        actions=jnp.full(tree, -1, jnp.int32),
-        costs=jnp.full(tree, jnp.nan),
+        tree=empty_tree(config.horizon, batch, config.width),
         claims_solved=solved,
         last_ply=jnp.zeros(batch, jnp.int32),
         best=jnp.zeros(batch, jnp.int32),
@@ -150,40 +148,19 @@ def _expand(config: BeamSearch, model: PlanningModel, goal: GoalLatents, search:
     alive = negative > -jnp.inf
     kept_codes = jnp.take_along_axis(codes, chosen, axis=1)
     running = ~search.claims_solved & search.alive.any(axis=-1)
-    ply, parents = search.ply, chosen // num_actions
+    parents, actions = chosen // num_actions, chosen % num_actions
     return _Search(
-        ply=ply + 1,
+        ply=search.ply + 1,
         latents=jnp.take_along_axis(successors, chosen[..., None], axis=1),
         alive=alive & running[:, None],
         codes=kept_codes,
-        last_actions=chosen % num_actions,
+        last_actions=actions,
         before=jnp.take_along_axis(search.codes, parents, axis=1),
         inverses=inverses,
         seen=remember(search.seen, kept_codes, alive),
-        parents=search.parents.at[ply].set(parents),
-        actions=search.actions.at[ply].set(chosen % num_actions),
-        costs=search.costs.at[ply].set(jnp.take_along_axis(costs, chosen, axis=1)),
+        tree=search.tree.grown(search.ply, parents, actions, jnp.take_along_axis(costs, chosen, axis=1)),
         claims_solved=search.claims_solved | (running & reaches_goal.any(axis=-1)),
-        last_ply=jnp.where(running & alive.any(axis=-1), ply + 1, search.last_ply),
+        last_ply=jnp.where(running & alive.any(axis=-1), search.ply + 1, search.last_ply),
         best=jnp.where(running, 0, search.best),
         num_nodes_generated=search.num_nodes_generated + jnp.where(running, legal.sum(axis=-1), 0),
-    )
-
-
-def _trace_back(config: BeamSearch, search: _Search, start_costs: Float[Array, " B"]) -> Plan:
-    """Follows the parents from the best node back to the start."""
-    rows = jnp.arange(search.best.shape[0])
-
-    def back(place, ply):
-        on_plan = ply < search.last_ply
-        action = jnp.where(on_plan, search.actions[ply, rows, place], -1)
-        cost = jnp.where(on_plan, search.costs[ply, rows, place], jnp.nan)
-        return jnp.where(on_plan, search.parents[ply, rows, place], place), (action, cost)
-
-    _, (actions, costs) = jax.lax.scan(back, search.best, jnp.arange(config.horizon), reverse=True)
-    return Plan(
-        actions=actions.T,
-        predicted_costs=jnp.concatenate([start_costs[:, None], costs.T], axis=1),
-        claims_solved=search.claims_solved,
-        num_nodes_generated=search.num_nodes_generated,
     )

@@ -1,0 +1,172 @@
+"""An optional stage: learn which action leads back along walks that the frozen world model imagines.
+
+An imagined walk leads away from where it began. Which action was taken last is hidden from the actor, and which one
+takes it back is what it learns to say:
+
+    minimise  - log p(a | z_t, g)   over  a with predict(z_t, a) = z_(t-1),   g = z_u for some u < t
+
+Over many walks p(a | z, g) is the share of walks from g to z that came in by undoing a, so its logarithm ranks the
+successors of one state finely, where a regressed distance must tell 40 from 41 steps under the noise of the walks.
+Actions are recognised by their predicted latents alone; nobody tells the actor which action undoes which.
+
+Source: the last move of a scramble as the label (EfficientCube, Takano, 2023), here on imagined latents and for any
+earlier state as the goal.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Bool, Float, Key
+
+from jepa.actors.base import Actor, ActorModule
+from jepa.actors.residual_mlp import ResidualMLPActor
+from jepa.costs.imagination import Imagination, imagine_walks
+from jepa.latents import worst_slot_difference
+from jepa.training import Schedule, Stage, TrainState, WorldModelStage, check_divisible, shard_batch
+from jepa.types import Trajectories, pytree
+
+_NUM_DIAGNOSED = 16
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ActorLearning:
+    """The actor, and where its data come from."""
+
+    head: Actor = ResidualMLPActor()
+    """The module that is trained."""
+    imagination: Imagination = Imagination(num_walks=512)
+    """The walks it is trained on; every state is used once per call if they have as many as the call's updates take."""
+    origin_fraction: float = 0.5
+    """Share of the states whose goal is where the recorded walk began; for the others it is an earlier state of the
+    walk. 1 gives everything to that one goal, for domains of which it is the only one."""
+    schedule: Schedule = Schedule(num_updates=4000, batch_size=1024, learning_rate=2e-3)
+    """How long and how fast it learns; the batch counts states."""
+
+    def __post_init__(self):
+        """Refuses a share that is none."""
+        if not 0 <= self.origin_fraction <= 1:
+            raise ValueError(f"ActorLearning.origin_fraction must lie between 0 and 1; got {self.origin_fraction}")
+
+
+@pytree
+class ActorData:
+    """Imagined walks, and which actions lead back along them."""
+
+    latents: Float[Array, "B T D"]
+    """Latents along each walk."""
+    undoing: Bool[Array, "B T A"]
+    """Legal actions that lead to the state before; none in the first state."""
+    legal_actions: Bool[Array, "B T A"]
+    """Which actions are predicted to be legal."""
+    origins: Float[Array, "B D"]
+    """The first state of the recorded walk that the imagined one continues."""
+
+
+class ActorStage(Stage):
+    """Learns the actor on a frozen world model."""
+
+    name = "actor"
+
+    def __init__(
+        self,
+        config: ActorLearning,
+        world_model: WorldModelStage,
+        trajectories: Trajectories,
+        num_actions: int,
+        key: Key[Array, ""],
+        mesh: Mesh,
+    ):
+        check_divisible(config.schedule.batch_size, mesh)
+        check_divisible(config.imagination.num_walks, mesh)
+        self.config, self.schedule, self.mesh = config, config.schedule, mesh
+        init_key, self.update_key = jax.random.split(key)
+        sizes = dict(latent_width=world_model.latent_width, num_slots=world_model.num_slots, num_actions=num_actions)
+        self._build = lambda: config.head.build(**sizes, rngs=nnx.Rngs(init_key))
+        self.graph = nnx.split(nnx.eval_shape(self._build))[0]
+        self.world_model = world_model
+        self.trajectories = trajectories
+
+    def resources(self, params: Mapping[str, Any]) -> tuple[Any, Trajectories]:
+        """See base class: the frozen world model and the recorded walks, on every device."""
+        return jax.device_put(
+            (params[self.world_model.name], self.trajectories), NamedSharding(self.mesh, PartitionSpec())
+        )
+
+    def init(self) -> TrainState:
+        """See base class."""
+        params = nnx.to_pure_dict(jax.jit(lambda: nnx.split(self._build())[1])())
+        return TrainState(
+            params=params,
+            target=(),
+            opt_state=self.schedule.optimizer().init(params),
+            num_updates=jnp.zeros((), jnp.int32),
+        )
+
+    def prepare(self, state: TrainState, resources: Any) -> ActorData:
+        """See base class: walks imagined for this call."""
+        world_model_params, trajectories = resources
+        world_model = self.world_model.module(world_model_params)
+        key = jax.random.fold_in(jax.random.fold_in(self.update_key, 0), state.num_updates)
+        walks = shard_batch(imagine_walks(world_model, trajectories, self.config.imagination, key), self.mesh)
+        return ActorData(
+            latents=walks.latents,
+            undoing=walks.undoing & walks.legal_actions,
+            legal_actions=walks.legal_actions,
+            origins=walks.goals,
+        )
+
+    def update(self, state: TrainState, data: ActorData) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
+        """See base class."""
+        key = jax.random.fold_in(jax.random.fold_in(self.update_key, 1), state.num_updates)
+        walk_key, time_key, goal_key, origin_key = jax.random.split(key, 4)
+        batch_size, (num_walks, num_states, _) = self.schedule.batch_size, data.latents.shape
+        walks = jax.random.randint(walk_key, (batch_size,), 0, num_walks)
+        times = jax.random.randint(time_key, (batch_size,), 1, num_states)
+        earlier = jax.random.randint(goal_key, (batch_size,), 0, times)
+        is_origin = jax.random.uniform(origin_key, (batch_size, 1)) < self.config.origin_fraction
+        goals = jnp.where(is_origin, data.origins[walks], data.latents[walks, earlier])
+        latents, goals = shard_batch((data.latents[walks, times], goals), self.mesh)
+        undoing, legal = data.undoing[walks, times], data.legal_actions[walks, times]
+
+        def loss(params):
+            log_probs = log_proposals(self.module(params)(latents, goals), legal)
+            known = undoing.any(axis=-1)
+            share = undoing / jnp.maximum(undoing.sum(axis=-1, keepdims=True), 1)
+            cross_entropy = -jnp.sum(jnp.where(undoing, share * log_probs, 0.0), axis=-1)
+            right = jnp.take_along_axis(undoing, log_probs.argmax(axis=-1)[:, None], axis=-1)[:, 0]
+            value = jnp.sum(cross_entropy) / jnp.maximum(known.sum(), 1)
+            accuracy = jnp.sum(right) / jnp.maximum(known.sum(), 1)
+            return value, {"loss": value, "accuracy": accuracy, "undone_fraction": known.mean()}
+
+        gradients, losses = jax.grad(loss, has_aux=True)(state.params)
+        return self.apply_gradients(state, gradients, ()), losses
+
+    def diagnose(self, state: TrainState, resources: Any) -> dict[str, Float[Array, ""]]:
+        """See base class: how often the actor finds the way back along recorded walks, of which it saw none."""
+        world_model_params, trajectories = resources
+        world_model, actor = self.world_model.module(world_model_params), self.module(state.params)
+        length = self.config.imagination.walk_length
+        latents = world_model.encode(trajectories.states[:_NUM_DIAGNOSED, : length + 1])
+        previous, origins, latents = latents[:, :-1], latents[:, :1], latents[:, 1:]
+        flat = latents.reshape(-1, latents.shape[-1])
+        successors = world_model.predict_all(flat).reshape(*latents.shape[:-1], -1, latents.shape[-1])
+        differences = worst_slot_difference(successors, previous[:, :, None], world_model.encoder.num_slots)
+        legal = trajectories.legal_actions[:_NUM_DIAGNOSED, 1 : length + 1]
+        undoing = (differences < self.config.imagination.same_state_tolerance) & legal
+        proposed = log_proposals(actor(latents, origins), legal).argmax(axis=-1)
+        right = jnp.take_along_axis(undoing, proposed[..., None], axis=-1)
+        return {"recorded_accuracy": right.sum() / jnp.maximum(undoing.any(axis=-1).sum(), 1)}
+
+    def module(self, params: Any) -> ActorModule:
+        """Returns the actor with the given parameters."""
+        return nnx.merge(self.graph, params)
+
+
+def log_proposals(logits: Float[Array, "*B A"], legal: Bool[Array, "*B A"]) -> Float[Array, "*B A"]:
+    """Returns the logarithms of the proposals' probabilities among legal actions; minus infinity for others."""
+    return jnp.where(legal, jax.nn.log_softmax(jnp.where(legal, logits, -1e9), axis=-1), -jnp.inf)
