@@ -33,12 +33,12 @@ config = Experiment(
     agent=LatentPlanner(
         world_model=WorldModel(
             encoder=TokenSlotsEncoder(slot_width=16),
-            predictor=TrunkPredictor(trunk=AttentionTrunk(width=64, num_blocks=2), late_actions=True),
+            predictor=TrunkPredictor(trunk=AttentionTrunk(width=64, num_blocks=2)),
             prediction=RolloutPrediction(weight=10.0, horizon=1, input_noise=0.0),
             regularizer=SIGReg(weight=0.01),
             reidentification=NearestCode(),
         ),
-        world_model_training=Schedule(num_updates=1500, batch_size=256, learning_rate=2e-3),
+        world_model_training=Schedule(num_updates=1000, batch_size=256, learning_rate=2e-3),
         cost=CostLearning(
             head=EuclideanCost(hidden_width=512, embedding_width=64),
             imagination=Imagination(num_walks=48, walk_length=160, recorded_start_fraction=0.5),
@@ -51,7 +51,7 @@ config = Experiment(
             head=ResidualMLPActor(hidden_width=512, num_blocks=1),
             imagination=Imagination(num_walks=512, walk_length=80),
             origin_fraction=1.0,
-            schedule=Schedule(num_updates=10000, batch_size=1024, learning_rate=2e-3),
+            schedule=Schedule(num_updates=15000, batch_size=1024, learning_rate=2e-3, updates_per_call=100),
         ),
         planner=ProposalSearch(width=128, horizon=100),
     ),

@@ -67,6 +67,12 @@ class GraphWorld:
         def node(latents: jax.Array) -> jax.Array:
             return jnp.argmax(latents @ embeddings.T, axis=-1)
 
+        def propose(latents: jax.Array, goals: jax.Array) -> jax.Array:
+            """Each step towards the goal is e times as probable as one that leaves the distance as it is."""
+            following = successors[node(latents)]
+            left = table[following, node(goals)[:, None, None]]
+            return jnp.where(following >= 0, jax.nn.log_softmax(jnp.where(following >= 0, -left, -1e9)), -jnp.inf)
+
         return PlanningModel(
             # Behind an illegal action lies a latent like any other: the mask alone must keep it out.
             predict_all=lambda latents: embeddings[successors[node(latents)]],
@@ -74,6 +80,7 @@ class GraphWorld:
             legal_actions=lambda latents: successors[node(latents)] >= 0,
             cost=lambda latents, goals: table[node(latents), node(goals)[:, None]],
             goal_difference=lambda latents, goals: goal_difference(latents, goals[:, None], NUM_SLOTS),
+            propose=propose,
         )
 
 
