@@ -5,6 +5,8 @@ Command:   python train.py configs/rubiks_cube.py && python eval.py runs/rubiks_
 Expect:    not measured yet
 """
 
+from jepa.actors.learning import ActorLearning
+from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.latent_planner import LatentPlanner
 from jepa.behaviours import NonBacktrackingWalks
 from jepa.config import Experiment
@@ -15,7 +17,7 @@ from jepa.encoders.token_slots import TokenSlotsEncoder
 from jepa.envs.rubiks_cube import RubiksCube
 from jepa.objectives.prediction import RolloutPrediction
 from jepa.objectives.sigreg import SIGReg
-from jepa.planners.beam_search import BeamSearch
+from jepa.planners.proposal_search import ProposalSearch
 from jepa.predictors.operator import OperatorPredictor
 from jepa.predictors.reidentification import NearestCode
 from jepa.training import Schedule
@@ -39,7 +41,13 @@ config = Experiment(
             imagination=Imagination(num_walks=160, walk_length=26),
             states_per_walk=16,
         ),
-        cost_training=Schedule(num_updates=10000, batch_size=512, learning_rate=2e-3),
-        planner=BeamSearch(width=64, horizon=40),
+        cost_training=Schedule(num_updates=500, batch_size=512, learning_rate=2e-3),
+        actor=ActorLearning(
+            head=ResidualMLPActor(hidden_width=1024, num_blocks=1),
+            imagination=Imagination(num_walks=1024, walk_length=26),
+            origin_fraction=1.0,
+            schedule=Schedule(num_updates=24000, batch_size=1024, learning_rate=2e-3),
+        ),
+        planner=ProposalSearch(width=640, horizon=60),
     ),
 )
