@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jepa.actors.base import ActorModule
+from jepa.actors.base import ActorModule, proposals
 from jepa.agents.base import Params, PlanFunction
-from jepa.agents.latent_planner import LatentPlanner, planning_model, proposals
+from jepa.agents.exact_model import exact_codes, exact_goal_codes, exact_planning_model, exact_tokens
+from jepa.agents.latent_planner import LatentPlanner, planning_model
 from jepa.costs.base import CostModule
 from jepa.envs.base import Env
-from jepa.latents import goal_difference, leave_open
 from jepa.planners.base import PlanningModel
 from jepa.types import Goal, Plan, Problem
 from jepa.world_model import WorldModelModule
@@ -211,44 +210,26 @@ def _verify(env: Env, problems: Problem, actions: Int[Array, "B T"]) -> tuple[Bo
 
 def exact_model(
     env: Env, world_model: WorldModelModule, cost: CostModule, actor: ActorModule | None = None
-) -> tuple[PlanningModel, Callable[[Int[Array, "*B N"]], Float[Array, "*B N_times_V"]], Callable[[Goal], Any]]:
+) -> tuple[PlanningModel, Callable[[Int[Array, "*B N"]], Float[Array, "*B D"]], Callable[[Goal], Any]]:
     """Returns the same planning problem on the exact dynamics, and the encodings of states and of goals for it.
 
-    The ceiling of the world model: "latents" are the exact states (standardised one-hot codes, so that planners
-    recognise them as they recognise latents), successors come from the environment, only cost and actor are learned.
+    The ceiling of the world model: successors come from the environment, only cost and actor are learned, on latents.
     """
+    learned = planning_model(world_model, cost)
 
-    def encode(tokens: Int[Array, "*B N"]) -> Float[Array, "*B N_times_V"]:
-        codes = jax.nn.one_hot(tokens, env.vocab_size) - 1.0 / env.vocab_size
-        return (codes * env.vocab_size**0.5).reshape(*tokens.shape[:-1], -1)
+    def encode(codes: Float[Array, "*B D"]) -> Float[Array, "*B E"]:
+        return world_model.encode(exact_tokens(env, codes))
 
-    def decode(codes: Float[Array, "*B N_times_V"]) -> Int[Array, "*B N"]:
-        return jnp.argmax(codes.reshape(*codes.shape[:-1], env.num_tokens, env.vocab_size), axis=-1)
-
-    def all_successors(state: Int[Array, " N"]) -> Int[Array, "A N"]:
-        return jax.vmap(env.step, in_axes=(None, 0))(state, jnp.arange(env.num_actions))
-
-    learned = planning_model(world_model, cost, actor)
-
-    def propose(codes: Float[Array, "B C N_times_V"], goals: Any) -> Float[Array, "B C A"]:
-        tokens = decode(codes)
-        legal = jax.vmap(jax.vmap(env.legal_actions))(tokens)
-        return proposals(actor, world_model.encode(tokens), goals["latents"], legal)
-
-    model = PlanningModel(
-        predict_all=lambda codes: encode(jax.vmap(all_successors)(decode(codes))),
-        predict=lambda codes, actions: encode(jax.vmap(env.step)(decode(codes), actions)),
-        legal_actions=lambda codes: jax.vmap(env.legal_actions)(decode(codes)),
-        cost=lambda codes, goals: learned.cost(world_model.encode(decode(codes)), goals["latents"]),
-        goal_difference=lambda codes, goals: goal_difference(codes, goals["codes"], env.num_tokens),
-        propose=None if actor is None else propose,
+    model = exact_planning_model(
+        env,
+        cost=lambda codes, goals: learned.cost(encode(codes), goals),
+        propose=None if actor is None else lambda codes, goals, legal: proposals(actor, encode(codes), goals, legal),
     )
 
     def encode_goal(goal: Goal) -> dict[str, Float[Array, "B K _"]]:
-        codes = leave_open(encode(goal.tokens), goal.mask, env.num_tokens)
-        return {"codes": codes, "latents": world_model.encode_goal(goal)}
+        return {"codes": exact_goal_codes(env, goal), "given": world_model.encode_goal(goal)}
 
-    return model, encode, encode_goal
+    return model, functools.partial(exact_codes, env), encode_goal
 
 
 def exact_plan_function(env: Env, agent: LatentPlanner) -> PlanFunction:

@@ -23,7 +23,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Key
 
-from jepa.actors.base import Actor, ActorModule
+from jepa.actors.base import Actor, ActorModule, log_proposals
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.costs.imagination import Imagination, imagine_walks
 from jepa.latents import worst_slot_difference
@@ -165,8 +165,3 @@ class ActorStage(Stage):
     def module(self, params: Any) -> ActorModule:
         """Returns the actor with the given parameters."""
         return nnx.merge(self.graph, params)
-
-
-def log_proposals(logits: Float[Array, "*B A"], legal: Bool[Array, "*B A"]) -> Float[Array, "*B A"]:
-    """Returns the logarithms of the proposals' probabilities among legal actions; minus infinity for others."""
-    return jnp.where(legal, jax.nn.log_softmax(jnp.where(legal, logits, -1e9), axis=-1), -jnp.inf)

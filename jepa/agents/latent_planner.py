@@ -4,13 +4,12 @@ import dataclasses
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Float, Key
 
-from jepa.actors.base import ActorModule
-from jepa.actors.learning import ActorLearning, ActorStage, log_proposals
+from jepa.actors.base import ActorModule, proposals
+from jepa.actors.learning import ActorLearning, ActorStage
 from jepa.agents.base import Agent, Params, PlanFunction
 from jepa.costs.base import CostModule
 from jepa.costs.learning import CostLearning, CostStage, GoalRules
@@ -105,9 +104,7 @@ class LatentPlanner(Agent):
         return nnx.merge(nnx.split(head)[0], params[ActorStage.name])
 
 
-def planning_model(
-    world_model: WorldModelModule, cost: CostModule, actor: ActorModule | None = None
-) -> PlanningModel:
+def planning_model(world_model: WorldModelModule, cost: CostModule, actor: ActorModule | None = None) -> PlanningModel:
     """Returns what a planner may know; goals are latents [B, K, D] of K alternatives, of which the nearest counts."""
 
     def propose(latents: Float[Array, "B C D"], goals: Float[Array, "B K D"]) -> Float[Array, "B C A"]:
@@ -122,11 +119,3 @@ def planning_model(
         goal_difference=lambda latents, goals: goal_difference(latents, goals, world_model.encoder.num_slots),
         propose=None if actor is None else propose,
     )
-
-
-def proposals(
-    actor: ActorModule, latents: Float[Array, "B C D"], goals: Float[Array, "B K D"], legal: Bool[Array, "B C A"]
-) -> Float[Array, "B C A"]:
-    """Returns the logarithms of an actor's probabilities among legal actions, averaged over K alternatives of a goal."""
-    log_probs = log_proposals(actor(latents[:, :, None], goals[:, None]), legal[:, :, None])
-    return jax.nn.logsumexp(log_probs, axis=2) - jnp.log(goals.shape[1])

@@ -9,8 +9,8 @@ import pytest
 from flax import nnx
 
 import jepa.actors
-from jepa.actors.base import Actor, ActorModule
-from jepa.actors.learning import ActorLearning, ActorStage, log_proposals
+from jepa.actors.base import Actor, ActorModule, log_proposals
+from jepa.actors.learning import ActorLearning, ActorStage
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.latent_planner import LatentPlanner
 from jepa.behaviours import NonBacktrackingWalks
@@ -76,8 +76,7 @@ def make_stage(walks, learning: ActorLearning) -> tuple[ActorStage, dict]:
 @pytest.fixture(scope="module")
 def trained(walks):
     stage, params = make_stage(walks, LEARNING)
-    for state, figures in stage.run(stage.init(), params):
-        pass
+    *_, (state, figures) = stage.run(stage.init(), params)
     return stage, params, state, figures
 
 

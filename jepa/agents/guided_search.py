@@ -1,0 +1,73 @@
+"""What baselines share: something learned guides a search on the true dynamics, by the same planners as ours.
+
+A baseline says what it learns (stages) and how that guides (a cost, proposals, or both). Everything else is the same
+for all of them: the planners, the codes of states and goals, the verifier, the counting of nodes. A baseline is *given*
+the true dynamics, which our method has to learn; that is stated wherever the two are compared.
+"""
+
+import abc
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Key
+
+from jepa.actors.base import ActorModule, proposals
+from jepa.agents.base import Agent, Params, PlanFunction
+from jepa.agents.exact_model import (
+    CodesCost,
+    CodesProposal,
+    exact_codes,
+    exact_goal_codes,
+    exact_planning_model,
+)
+from jepa.costs.base import CostModule
+from jepa.envs.base import Env
+from jepa.planners.base import Planner
+from jepa.planners.beam_search import BeamSearch
+from jepa.types import Plan, Problem
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Guide:
+    """What leads the search; codes of states [B, C, D] and of the goals' alternatives [B, K, D] come in."""
+
+    cost: CodesCost | None = None
+    """Cost to go of every state; None if all cost the same."""
+    propose: CodesProposal | None = None
+    """Log-probabilities of the legal actions; None if nothing is proposed."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GuidedSearch(Agent):
+    """A baseline: learns from recorded moves, then searches on the true dynamics."""
+
+    planner: Planner = BeamSearch()
+    """The search; a policy alone is `ProposalSearch(width=1)`."""
+
+    @abc.abstractmethod
+    def guide(self, env: Env, params: Params) -> Guide:
+        """Returns what the trained parameters say."""
+
+    def plan_function(self, env: Env) -> PlanFunction:
+        """See base class."""
+
+        def plan(params: Params, problems: Problem, key: Key[Array, ""]) -> Plan:
+            guide = self.guide(env, params)
+            cost = guide.cost or (lambda codes, goals: jnp.zeros(codes.shape[:2]))
+            goals = exact_goal_codes(env, jax.vmap(env.goal_alternatives)(problems.goal))
+            model = exact_planning_model(env, cost, guide.propose)
+            return self.planner.plan(model, exact_codes(env, problems.start), {"codes": goals, "given": goals}, key)
+
+        return plan
+
+
+def policy_guide(network: ActorModule) -> Guide:
+    """Returns the guide that a policy is: it proposes, and all states cost the same."""
+    return Guide(propose=functools.partial(proposals, network))
+
+
+def cost_guide(head: CostModule) -> Guide:
+    """Returns the guide that a cost is: the nearest of a goal's alternatives counts, and nothing is proposed."""
+    return Guide(cost=lambda codes, goals: head(codes[:, :, None], goals[:, None]).min(axis=-1))
