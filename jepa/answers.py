@@ -87,7 +87,7 @@ def right_answers(records: PlanRecords, is_refutable: Bool[np.ndarray, " B"]) ->
 
 
 def answer_figures(
-    env: Env, evidence: Evidence, records: PlanRecords, ceiling: PlanRecords, floor: PlanRecords
+    env: Env, evidence: Evidence, records: PlanRecords, ceiling: PlanRecords | None, floor: PlanRecords
 ) -> dict[str, Any]:
     """Returns the figures of answers, of which each is there only where it says something.
 
@@ -95,7 +95,7 @@ def answer_figures(
       env: the domain.
       evidence: that of the problems.
       records: plans of the solver that is graded.
-      ceiling: plans by the exact model.
+      ceiling: plans by the exact model, where the graded ones are by a learned one.
       floor: plans by chance.
 
     Returns:
@@ -116,12 +116,13 @@ def answer_figures(
         return figures
     right = right_answers(records, refutable)
     low, high = wilson_interval(int(right.sum()), len(right))
+    if ceiling is not None:
+        figures["exact_model_right_answer_fraction"] = _share(right_answers(ceiling, refutable))
     return figures | {
         "num_refutable": int(refutable.sum()),
         "right_answer_fraction": _share(right),
         "right_answer_fraction_95_low": low,
         "right_answer_fraction_95_high": high,
-        "exact_model_right_answer_fraction": _share(right_answers(ceiling, refutable)),
         "random_right_answer_fraction": _share(right_answers(floor, refutable)),
         "solvable_solved_fraction": _share(records.solved[~refutable]),
         "refutable_refuted_fraction": _share(~records.claims_solved[refutable]),

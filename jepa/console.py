@@ -73,7 +73,10 @@ def _results(summary: dict[str, Any], env: Env) -> Table:
     for column in ("the same search with", "solved", "95 % interval", "moves", "optimal", "nodes"):
         table.add_column(column, justify="right" if table.columns else "left")
     interval = f"{summary['solved_fraction_95_low']:.1%} - {summary['solved_fraction_95_high']:.1%}"
-    for label, prefix in (("the learned model", ""), ("the exact model", "exact_model_"), ("random plans", "random_")):
+    rows = [(f"what {summary['method']} learned", ""), ("random plans", "random_")]
+    if "exact_model_solved_fraction" in summary:
+        rows = [("the learned model", ""), ("the exact model", "exact_model_"), rows[1]]
+    for label, prefix in rows:
         table.add_row(
             label,
             f"{summary[prefix + 'solved_fraction']:.1%}",
@@ -86,14 +89,10 @@ def _results(summary: dict[str, Any], env: Env) -> Table:
 
 
 def _details(summary: dict[str, Any]) -> Table:
-    rollouts = [f"{summary[f'rollout_accuracy_{length}']:.1%}" for length in ROLLOUT_LENGTHS]
     claims, lies = summary["claimed_fraction"], summary["false_claim_fraction"]
     rows = _answers(summary) | {
         "plans that claim to reach the goal": f"{claims:.1%}, {lies:.1%} of these falsely" if claims else "none",
-        f"rollouts right after {', '.join(map(str, ROLLOUT_LENGTHS))} moves": ", ".join(rollouts),
-        "cost and exact distance, Spearman": _number(summary["cost_spearman"], 3),
-        "pairs of successors ranked rightly": _share(summary["sibling_ranking_accuracy"]),
-        "effective rank of the latents": _number(summary["effective_rank"], 1),
+        **_latents(summary),
         "planning": f"{summary['seconds_per_problem']:.3f} s per problem in batch",
         "training": f"{summary['training_seconds']:,.0f} s",
         "recorded moves": f"{summary['num_transitions']:,}",
@@ -105,6 +104,19 @@ def _details(summary: dict[str, Any]) -> Table:
     return table
 
 
+def _latents(summary: dict[str, Any]) -> dict[str, str]:
+    """Returns the rows that tell of a world model and its cost, where there is one."""
+    if "effective_rank" not in summary:
+        return {}
+    rollouts = [f"{summary[f'rollout_accuracy_{length}']:.1%}" for length in ROLLOUT_LENGTHS]
+    return {
+        f"rollouts right after {', '.join(map(str, ROLLOUT_LENGTHS))} moves": ", ".join(rollouts),
+        "cost and exact distance, Spearman": _number(summary["cost_spearman"], 3),
+        "pairs of successors ranked rightly": _share(summary["sibling_ranking_accuracy"]),
+        "effective rank of the latents": _number(summary["effective_rank"], 1),
+    }
+
+
 def _answers(summary: dict[str, Any]) -> dict[str, str]:
     """Returns the rows that tell of proof and disproof, where the domain has them."""
     rows = {}
@@ -113,7 +125,7 @@ def _answers(summary: dict[str, Any]) -> dict[str, str]:
         claimed = _share(summary["refutable_claimed_fraction"])
         rows = {
             "right answers": f"{summary['right_answer_fraction']:.1%} ({low:.1%} - {high:.1%})",
-            "the same, exact model and random": f"{summary['exact_model_right_answer_fraction']:.1%}, "
+            "the same, exact model and random": f"{_share(summary.get('exact_model_right_answer_fraction'))}, "
             f"{summary['random_right_answer_fraction']:.1%}",
             "solved, of those not to be refuted": _share(summary["solvable_solved_fraction"]),
             "refuted, of those to be refuted": f"{_share(summary['refutable_refuted_fraction'])}, "

@@ -1,4 +1,4 @@
-"""Grades a run: our planner, its ceiling and its floor on the same problems and budget, as JSON and as a table."""
+"""Grades a run: an agent, its ceiling and its floor on the same problems and budget, as JSON and as a table."""
 
 import dataclasses
 import json
@@ -13,6 +13,8 @@ import jax
 import numpy as np
 
 from jepa.agents.base import PlanFunction
+from jepa.agents.latent_planner import LatentPlanner
+from jepa.agents.random_plans import RandomPlans
 from jepa.answers import Evidence, answer, answer_figures, find_refutations, gather_evidence
 from jepa.config import to_json
 from jepa.diagnostics import world_model_figures
@@ -35,13 +37,13 @@ class Report:
     problems: Problem
     """The test problems."""
     records: PlanRecords
-    """What the latent planner did with them."""
+    """What the agent did with them."""
     evidence: Evidence
     """Its plans written out, and refutations."""
 
 
 def evaluate_run(run: Run, show: Callable[[str, int, int], None]) -> Report:
-    """Solves the test problems by latent planning, by the same planner on the exact model, and at random.
+    """Solves the test problems by the agent and at random, and where it has a learned model also by the exact one.
 
     Args:
       run: what is graded, with the planner and the test problems of its experiment.
@@ -62,12 +64,19 @@ def evaluate_run(run: Run, show: Callable[[str, int, int], None]) -> Report:
             env, plan_function, run.params, problems, batched, mesh, lambda done: show(phase, done, count), lengths
         )
 
-    records = grade("learned model", agent.planner, agent.plan_function(env))
-    ceiling = grade("exact model", agent.planner, exact_plan_function(env, agent))
+    phase = "learned model" if isinstance(agent, LatentPlanner) else "plans"
+    records = grade(phase, agent.planner, agent.plan_function(env))
     shooting = _floor(agent.planner.horizon, records)
-    floor = grade("random plans", shooting, dataclasses.replace(agent, planner=shooting).plan_function(env))
-    world_model, cost = agent.modules(env, run.params)
-    figures = world_model_figures(env, world_model, cost, problems, lengths, jax.random.key(evaluation.problem_seed))
+    ceiling, figures = None, {}
+    if isinstance(agent, LatentPlanner):
+        ceiling = grade("exact model", agent.planner, exact_plan_function(env, agent))
+        random_plans = dataclasses.replace(agent, planner=shooting).plan_function(env)
+        world_model, cost = agent.modules(env, run.params)
+        key = jax.random.key(evaluation.problem_seed)
+        figures = world_model_figures(env, world_model, cost, problems, lengths, key)
+    else:
+        random_plans = RandomPlans(planner=shooting).plan_function(env)
+    floor = grade("random plans", shooting, random_plans)
     evidence = gather_evidence(env, problems, records, find_refutations(env, problems))
     figures |= answer_figures(env, evidence, records, ceiling, floor)
     summary = {name: _json_number(value) for name, value in (_summary(run, records, ceiling, floor) | figures).items()}
@@ -80,11 +89,13 @@ def _floor(horizon: int, records: PlanRecords) -> RandomShooting:
     return RandomShooting(num_samples=num_samples, horizon=horizon)
 
 
-def _summary(run: Run, records: PlanRecords, ceiling: PlanRecords, floor: PlanRecords) -> dict[str, Any]:
+def _summary(run: Run, records: PlanRecords, ceiling: PlanRecords | None, floor: PlanRecords) -> dict[str, Any]:
     solved, count = records.solved, len(records.solved)
     low, high = wilson_interval(int(solved.sum()), count)
     known = records.optimal_lengths >= 0
     return {
+        "method": type(run.experiment.agent).__name__,
+        "domain": run.experiment.env.name,
         "num_problems": count,
         "solved_fraction": solved.mean(),
         "solved_fraction_95_low": low,
@@ -96,14 +107,8 @@ def _summary(run: Run, records: PlanRecords, ceiling: PlanRecords, floor: PlanRe
         "seconds_per_problem": records.seconds_per_problem,
         "claimed_fraction": records.claims_solved.mean(),
         "false_claim_fraction": false_claim_fraction(records),
-        "exact_model_solved_fraction": ceiling.solved.mean(),
-        "exact_model_mean_plan_length": _mean(ceiling.plan_lengths, ceiling.solved),
-        "exact_model_mean_optimal_length": _mean(ceiling.optimal_lengths, ceiling.solved & known),
-        "exact_model_mean_nodes_generated": ceiling.num_nodes_generated.mean(),
-        "random_solved_fraction": floor.solved.mean(),
-        "random_mean_plan_length": _mean(floor.plan_lengths, floor.solved),
-        "random_mean_optimal_length": _mean(floor.optimal_lengths, floor.solved & known),
-        "random_mean_nodes_generated": floor.num_nodes_generated.mean(),
+        **({} if ceiling is None else _beside("exact_model", ceiling)),
+        **_beside("random", floor),
         "num_transitions": run.experiment.num_transitions,
         "num_gradient_samples": run.num_gradient_samples,
         "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(run.params)),
@@ -112,6 +117,17 @@ def _summary(run: Run, records: PlanRecords, ceiling: PlanRecords, floor: PlanRe
         **run.alarms,
         "config": to_json(run.experiment),
         "provenance": provenance(),
+    }
+
+
+def _beside(name: str, records: PlanRecords) -> dict[str, Any]:
+    """Returns the figures of another way to plan for the same problems."""
+    known = records.optimal_lengths >= 0
+    return {
+        f"{name}_solved_fraction": records.solved.mean(),
+        f"{name}_mean_plan_length": _mean(records.plan_lengths, records.solved),
+        f"{name}_mean_optimal_length": _mean(records.optimal_lengths, records.solved & known),
+        f"{name}_mean_nodes_generated": records.num_nodes_generated.mean(),
     }
 
 

@@ -88,7 +88,8 @@ def train(experiment: Experiment, folder: Path, say: Callable[[str], None]) -> N
             say(f"Trained {total:,} updates in {seconds:.0f} s")
         else:
             write_json_atomic(folder / "config.json", resolved)  # Its planner may be another one.
-            say(f"The run is complete: {total:,} updates in {metadata['training_seconds']:.0f} s. Nothing to do")
+            seconds = metadata.get("training_seconds", 0.0)  # Nothing was saved if there is nothing to learn.
+            say(f"The run is complete: {total:,} updates in {seconds:.0f} s. Nothing to do")
         for name in [name for name, stands in read_alarms(folder).items() if stands]:
             say(f"WARNING: {name}: {ALARMS.get(name, 'it stands at the end of its stage')}")
 
@@ -281,9 +282,9 @@ def load_run(folder: Path, experiment: Experiment) -> Run:
             f"{_listed(changed)}"
         )
     checkpoints = Checkpoints(folder / "checkpoints")
-    if checkpoints.latest_step is None:
-        raise ValueError(f"{folder} has no checkpoint yet; train it with `python train.py`")
     stages = _stages(experiment, _no_trajectories(experiment))
+    if checkpoints.latest_step is None and stages:
+        raise ValueError(f"{folder} has no checkpoint yet; train it with `python train.py`")
     states, metadata, done = _states(stages, checkpoints)
     total = sum(stage.schedule.num_updates for stage in stages)
     if done < total:
@@ -294,7 +295,7 @@ def load_run(folder: Path, experiment: Experiment) -> Run:
     return Run(
         experiment=experiment,
         params={name: state.params for name, state in states.items()},
-        training_seconds=metadata["training_seconds"],
+        training_seconds=metadata.get("training_seconds", 0.0),
         num_gradient_samples=sum(stage.schedule.num_updates * stage.schedule.batch_size for stage in stages),
         alarms=read_alarms(folder),
     )

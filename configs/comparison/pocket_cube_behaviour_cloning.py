@@ -1,0 +1,16 @@
+"""Pocket cube, goal-conditioned behaviour cloning, followed greedily on the true dynamics.
+
+Command:   python eval.py compare configs/comparison/pocket_cube_*.py
+"""
+
+import dataclasses
+
+from pocket_cube_ours import config
+
+from jepa.agents.behaviour_cloning import BehaviourCloning
+from jepa.planners.proposal_search import ProposalSearch
+
+config = dataclasses.replace(
+    config,
+    agent=BehaviourCloning(planner=ProposalSearch(width=1, horizon=20)),
+)

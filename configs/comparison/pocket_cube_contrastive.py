@@ -1,0 +1,16 @@
+"""Pocket cube, contrastive distances with in-walk negatives (CRTR), beam on the true dynamics.
+
+Command:   python eval.py compare configs/comparison/pocket_cube_*.py
+"""
+
+import dataclasses
+
+from pocket_cube_ours import config
+
+from jepa.agents.contrastive import ContrastiveDistance
+from jepa.planners.beam_search import BeamSearch
+
+config = dataclasses.replace(
+    config,
+    agent=ContrastiveDistance(planner=BeamSearch(width=256, horizon=20)),
+)

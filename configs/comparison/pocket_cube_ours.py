@@ -1,0 +1,10 @@
+"""Pocket cube, our method as shipped: world model, cost on imagined walks, beam search in latents.
+
+Command:   python eval.py compare configs/comparison/pocket_cube_*.py
+"""
+
+from pathlib import Path
+
+from jepa.config import load_config
+
+config = load_config(Path(__file__).parents[1] / "pocket_cube.py")

@@ -1,0 +1,16 @@
+"""Pocket cube, quasimetric RL, beam on the true dynamics.
+
+Command:   python eval.py compare configs/comparison/pocket_cube_*.py
+"""
+
+import dataclasses
+
+from pocket_cube_ours import config
+
+from jepa.agents.quasimetric import QuasimetricRL
+from jepa.planners.beam_search import BeamSearch
+
+config = dataclasses.replace(
+    config,
+    agent=QuasimetricRL(planner=BeamSearch(width=256, horizon=20)),
+)
