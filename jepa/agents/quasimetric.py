@@ -21,6 +21,9 @@ from jepa.planners.best_first import BestFirstSearch
 from jepa.training import Schedule, Stage
 from jepa.types import Trajectories, require_positive
 
+_MULTIPLIER_RATE = 100.0
+"""How much faster the multiplier learns than the network: it must rise to tens before moves are as short as asked."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class QuasimetricRL(GuidedSearch):
@@ -93,7 +96,7 @@ class _QuasimetricStage(OfflineStage):
         pushed = jax.nn.softplus((far - head(batch.codes, batch.goals)) / (0.1 * far)).mean() * 0.1 * far
         moves = head(batch.codes, batch.successors)
         excess = jnp.mean(jax.nn.relu(moves - 1) ** 2) - self.config.tolerance**2
-        multiplier = jax.nn.softplus(module.multiplier[...] * 10)  # Its learning rate is ten times that of the network.
+        multiplier = jax.nn.softplus(module.multiplier[...] * _MULTIPLIER_RATE)
         fixed = jax.lax.stop_gradient
         loss = pushed + fixed(multiplier) * excess - multiplier * fixed(excess)
         return loss, {"mean_move": moves.mean(), "excess": excess, "multiplier": multiplier}
