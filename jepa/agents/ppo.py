@@ -1,0 +1,190 @@
+"""Proximal policy optimisation: reinforcement learning from the reward of reaching the goal."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Key
+
+from jepa.actors.base import Actor, log_proposals
+from jepa.actors.residual_mlp import ResidualMLPActor
+from jepa.agents.base import Params
+from jepa.agents.behaviour_cloning import policy_network
+from jepa.agents.guided_search import Guide, GuidedSearch, policy_guide
+from jepa.agents.offline import rebuilt
+from jepa.agents.online import Episodes, OnlineStage, Step
+from jepa.envs.base import Env
+from jepa.planners.base import Planner
+from jepa.planners.proposal_search import ProposalSearch
+from jepa.training import Schedule, Stage, TrainState
+from jepa.types import Trajectories, pytree, require_positive
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PPO(GuidedSearch):
+    """Reward 1 for reaching the goal, discounted; clipped policy gradient on generalised advantages.
+
+    It learns from its own moves, not from recorded ones. Policy and value are networks of the same kind.
+
+    Source: Schulman et al., 2017.
+    """
+
+    network: Actor = ResidualMLPActor()
+    """The policy; the value has a network of the same kind."""
+    episodes: Episodes = Episodes()
+    """What it practises on."""
+    rollout_length: int = 16
+    """T, moves of each episode between two rounds of learning."""
+    num_epochs: int = 4
+    """How often each round goes through its moves."""
+    num_minibatches: int = 4
+    """Gradient steps of each time."""
+    discount: float = 0.95
+    """What a move later is worth less."""
+    trace_decay: float = 0.9
+    """Lambda of the generalised advantages."""
+    clip: float = 0.2
+    """How far the probability of an action may move in one round."""
+    entropy_weight: float = 0.01
+    """Reward for undecided policies."""
+    value_weight: float = 0.5
+    """Factor of the error of the value."""
+    training: Schedule = Schedule(
+        num_updates=500, batch_size=8192, learning_rate=1e-3, weight_decay=0.0, updates_per_call=10
+    )
+    """Rounds of playing and learning, and how fast; its batch counts the samples of all gradient steps of a round."""
+    planner: Planner = ProposalSearch(width=1, horizon=20)
+    """How the policy is followed."""
+
+    def __post_init__(self):
+        """Refuses sizes that do not fit together."""
+        require_positive(self, "rollout_length", "num_epochs", "num_minibatches", "clip")
+        moves = self.episodes.num_envs * self.rollout_length
+        if moves % self.num_minibatches:
+            raise ValueError(
+                f"PPO.num_minibatches must divide the {moves} moves of a round; got {self.num_minibatches}"
+            )
+
+    def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
+        """See base class; the recorded moves are not looked at."""
+        return [_PPOStage(self, env, key, mesh)]
+
+    def guide(self, env: Env, params: Params) -> Guide:
+        """See base class."""
+        return policy_guide(rebuilt(lambda rngs: _ActorCritic(self, env, rngs), params[_PPOStage.name]).policy)
+
+
+class _ActorCritic(nnx.Module):
+    def __init__(self, config: PPO, env: Env, rngs: nnx.Rngs):
+        self.policy = policy_network(config.network, env, rngs)
+        width = env.num_tokens * env.vocab_size
+        self.critic = config.network.build(latent_width=width, num_slots=env.num_tokens, num_actions=1, rngs=rngs)
+
+    def value(self, codes: Float[Array, "*B D"], goals: Float[Array, "*B D"]) -> Float[Array, "*B"]:
+        return self.critic(codes, goals)[..., 0]
+
+
+@pytree
+class _Samples:
+    steps: Step
+    """Moves."""
+    log_probs: Float[Array, "*B"]
+    """Of the actions, when they were taken."""
+    advantages: Float[Array, "*B"]
+    """How much better they turned out than expected."""
+    returns: Float[Array, "*B"]
+    """Targets of the value."""
+
+
+class _PPOStage(OnlineStage):
+    name = "policy"
+
+    def __init__(self, config: PPO, env: Env, key: Key[Array, ""], mesh: Mesh):
+        self.config = config
+        rounds = config.training
+        # The optimizer steps many times a round; its schedule counts steps.
+        self.steps_per_round = config.num_epochs * config.num_minibatches
+        self.step_schedule = dataclasses.replace(rounds, num_updates=rounds.num_updates * self.steps_per_round)
+        super().__init__(env, config.episodes, rounds, key, mesh)
+
+    def build(self, rngs: nnx.Rngs) -> nnx.Module:
+        return _ActorCritic(self.config, self.env, rngs)
+
+    @property
+    def transitions_per_update(self) -> int:
+        return self.config.episodes.num_envs * self.config.rollout_length
+
+    def init(self) -> TrainState:
+        state = super().init()
+        return dataclasses.replace(state, opt_state=self.step_schedule.optimizer().init(state.params))
+
+    def update(self, state: TrainState, data: tuple) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
+        config = self.config
+        play_key, learn_key = jax.random.split(jax.random.fold_in(self.update_key, state.num_updates))
+        module = self.module(state.params)
+
+        def act(codes, goals, legal, key):
+            log_probs = log_proposals(module.policy(codes, goals), legal)
+            actions = jax.random.categorical(key, log_probs)
+            chosen = jnp.take_along_axis(log_probs, actions[:, None], axis=1)[:, 0]
+            return actions, (chosen, module.value(codes, goals))
+
+        episodes, steps, (log_probs, values) = self.play(state.target, act, config.rollout_length, play_key)
+        advantages = self._advantages(steps, values, module.value(*self.codes(episodes)))
+        samples = _Samples(steps=steps, log_probs=log_probs, advantages=advantages, returns=advantages + values)
+        samples = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), samples)
+        params, opt_state, figures = self._learn(state, samples, learn_key)
+        figures |= {"solved_episodes": steps.solved.sum() / jnp.maximum(steps.ended.sum(), 1)}
+        return TrainState(
+            params=params, target=episodes, opt_state=opt_state, num_updates=state.num_updates + 1
+        ), figures
+
+    def _advantages(
+        self, steps: Step, values: Float[Array, "T B"], last_values: Float[Array, " B"]
+    ) -> Float[Array, "T B"]:
+        """Returns generalised advantages; an episode that is given up counts as one that fails."""
+        discount, decay = self.config.discount, self.config.trace_decay
+
+        def back(carry, inputs):
+            following, advantage = carry
+            solved, ended, value = inputs
+            error = solved + discount * jnp.where(ended, 0.0, following) - value
+            advantage = error + discount * decay * jnp.where(ended, 0.0, advantage)
+            return (value, advantage), advantage
+
+        carry = (last_values, jnp.zeros_like(last_values))
+        _, advantages = jax.lax.scan(back, carry, (steps.solved.astype(jnp.float32), steps.ended, values), reverse=True)
+        return advantages
+
+    def _learn(self, state: TrainState, samples: _Samples, key: Key[Array, ""]) -> tuple:
+        """Returns parameters and optimizer after the gradient steps of a round, and mean figures."""
+        config, optimizer = self.config, self.step_schedule.optimizer()
+        count = len(samples.advantages)
+        keys = jax.random.split(key, config.num_epochs)
+        orders = jax.vmap(lambda key: jax.random.permutation(key, count))(keys).reshape(self.steps_per_round, -1)
+
+        def step(carry, indices):
+            params, opt_state = carry
+            batch = jax.tree.map(lambda leaf: leaf[indices], samples)
+            gradients, figures = jax.grad(self._loss, has_aux=True)(params, batch)
+            changes, opt_state = optimizer.update(gradients, opt_state, params)
+            return (jax.tree.map(jnp.add, params, changes), opt_state), figures
+
+        (params, opt_state), figures = jax.lax.scan(step, (state.params, state.opt_state), orders)
+        return params, opt_state, jax.tree.map(jnp.mean, figures)
+
+    def _loss(self, params: dict, batch: _Samples) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        config, module, steps = self.config, self.module(params), batch.steps
+        log_probs = log_proposals(module.policy(steps.codes, steps.goals), steps.legal)
+        chosen = jnp.take_along_axis(log_probs, steps.actions[:, None], axis=1)[:, 0]
+        ratio = jnp.exp(chosen - batch.log_probs)
+        advantages = (batch.advantages - batch.advantages.mean()) / (batch.advantages.std() + 1e-8)
+        clipped = jnp.clip(ratio, 1 - config.clip, 1 + config.clip)
+        policy_loss = -jnp.minimum(ratio * advantages, clipped * advantages).mean()
+        entropy = -jnp.where(steps.legal, jnp.exp(log_probs) * jnp.where(steps.legal, log_probs, 0.0), 0.0).sum(-1)
+        value_loss = jnp.mean((module.value(steps.codes, steps.goals) - batch.returns) ** 2)
+        loss = policy_loss + config.value_weight * value_loss - config.entropy_weight * entropy.mean()
+        return loss, {"loss": loss, "value_loss": value_loss, "entropy": entropy.mean()}
