@@ -14,7 +14,7 @@ import jax
 import tyro
 
 from jepa.config import Experiment, debug, is_refusal, load_config
-from jepa.runs import read_config
+from jepa.run_config import read_config
 
 Command = TypeVar("Command", "TrainCommand", "EvalCommand")
 

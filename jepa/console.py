@@ -73,9 +73,9 @@ def _results(summary: dict[str, Any], env: Env) -> Table:
     for column in ("the same search with", "solved", "95 % interval", "moves", "optimal", "nodes"):
         table.add_column(column, justify="right" if table.columns else "left")
     interval = f"{summary['solved_fraction_95_low']:.1%} - {summary['solved_fraction_95_high']:.1%}"
-    rows = [(f"what {summary['method']} learned", ""), ("random plans", "random_")]
-    if "exact_model_solved_fraction" in summary:
-        rows = [("the learned model", ""), ("the exact model", "exact_model_"), rows[1]]
+    rows = [("the learned model", ""), ("the exact model", "exact_model_"), ("random plans", "random_")]
+    if "exact_model_solved_fraction" not in summary:
+        rows = [(summary["method"], ""), rows[-1]]
     for label, prefix in rows:
         table.add_row(
             label,
@@ -95,7 +95,7 @@ def _details(summary: dict[str, Any]) -> Table:
         **_latents(summary),
         "planning": f"{summary['seconds_per_problem']:.3f} s per problem in batch",
         "training": f"{summary['training_seconds']:,.0f} s",
-        "recorded moves": f"{summary['num_transitions']:,}",
+        "moves seen": f"{summary['num_transitions']:,}",
         "parameters": f"{summary['num_parameters']:,}",
     }
     table = Table(box=None, show_header=False, padding=(0, 2))

@@ -109,7 +109,7 @@ def _summary(run: Run, records: PlanRecords, ceiling: PlanRecords | None, floor:
         "false_claim_fraction": false_claim_fraction(records),
         **({} if ceiling is None else _beside("exact_model", ceiling)),
         **_beside("random", floor),
-        "num_transitions": run.experiment.num_transitions,
+        "num_transitions": run.num_transitions,
         "num_gradient_samples": run.num_gradient_samples,
         "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(run.params)),
         "training_seconds": run.training_seconds,

@@ -11,7 +11,6 @@ summary.json, records.jsonl   written by eval.py
 
 import dataclasses
 import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,9 +20,9 @@ import jax
 import numpy as np
 
 from jepa.checkpoint import Checkpoints, run_lock
-from jepa.config import Experiment, differences, from_json, to_json
+from jepa.config import Experiment, to_json
 from jepa.dataset import collect, load_dataset
-from jepa.evaluation import Evaluation
+from jepa.run_config import changed_training, listed, read_config, read_json
 from jepa.run_log import RunLog, provenance, read_jsonl, write_json_atomic
 from jepa.training import Stage, TrainState, data_mesh
 from jepa.types import Trajectories
@@ -38,7 +37,6 @@ ALARMS = {
     "predictor, not distance. Train the world model longer, or with more --world-model.prediction.input-noise",
 }
 """What the alarms of training mean, and what to do."""
-_GRADING_ONLY = {"planner"} | {field.name for field in dataclasses.fields(Evaluation)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,6 +51,8 @@ class Run:
     """Time spent in updates, compilation included, over all starts of the run."""
     num_gradient_samples: int
     """Samples in all batches of all stages."""
+    num_transitions: int
+    """Moves that it has seen: recorded ones, or those that it made while it learned."""
     alarms: Mapping[str, bool]
     """Which alarms stood at the end of their stage; empty if the run has lost its metrics.jsonl."""
 
@@ -78,7 +78,10 @@ def train(experiment: Experiment, folder: Path, say: Callable[[str], None]) -> N
         states, metadata, done = _states(stages, checkpoints)
         total = sum(stage.schedule.num_updates for stage in stages)
         if done < total:
-            trajectories = _record(experiment, metadata.get("data_sha256"), say)
+            plays = any(stage.transitions_per_update for stage in stages)
+            trajectories = (
+                _no_trajectories(experiment) if plays else _record(experiment, metadata.get("data_sha256"), say)
+            )
             write_json_atomic(folder / "config.json", resolved)
             _write_provenance(folder, done)
             if done:
@@ -101,13 +104,20 @@ def _require_free(experiment: Experiment, folder: Path, checkpoints: Checkpoints
         return
     if changed := changed_training(read_config(folder), experiment):
         raise ValueError(
-            f"{folder} holds a run of another experiment:\n{_listed(changed)}\n"
+            f"{folder} holds a run of another experiment:\n{listed(changed)}\n"
             f"Choose another folder with --run-dir, or use the values of that run"
         )
 
 
 def _stages(experiment: Experiment, trajectories: Trajectories) -> Sequence[Stage]:
-    return experiment.agent.stages(experiment.env, trajectories, jax.random.key(experiment.seed), data_mesh())
+    agent = experiment.agent.within(experiment.num_transitions)
+    return agent.stages(experiment.env, trajectories, jax.random.key(experiment.seed), data_mesh())
+
+
+def _num_transitions(experiment: Experiment, stages: Sequence[Stage]) -> int:
+    """Returns the moves that a method has seen: recorded ones, or those that it made."""
+    made = sum(stage.schedule.num_updates * stage.transitions_per_update for stage in stages)
+    return made or (experiment.num_transitions if stages else 0)
 
 
 def _no_trajectories(experiment: Experiment) -> Trajectories:
@@ -153,7 +163,7 @@ def _write_provenance(folder: Path, num_updates_done: int) -> None:
     """Says what the coming updates are computed with, and keeps what earlier ones were computed with."""
     path, earlier = folder / "provenance.json", []
     if num_updates_done and path.exists():
-        last = _read_json(path)
+        last = read_json(path)
         earlier = [*last.pop("earlier_starts"), last]
     start = {"num_updates_done": num_updates_done} | provenance()
     write_json_atomic(path, start | {"earlier_starts": earlier})
@@ -227,45 +237,6 @@ def read_alarms(folder: Path) -> dict[str, bool]:
     return {name: any(value for other, value in alarms if other == name) for name, _ in alarms}
 
 
-def changed_training(old: Experiment, new: Experiment) -> dict[str, str]:
-    """Returns the differences of two experiments without planner and test problems, which do not train.
-
-    Test problems are the fields of `Evaluation` and those that a domain declares as `Env.test_fields`.
-    """
-    free = _GRADING_ONLY | {f"env.{field}" for field in new.env.test_fields}
-    return {name: change for name, change in differences(old, new).items() if not free & {name, name.split(".")[0]}}
-
-
-def _listed(changed: Mapping[str, str]) -> str:
-    return "\n".join(f"  --{name.replace('_', '-')}: {change}" for name, change in changed.items())
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged, it is not JSON: {error}") from error
-
-
-def read_config(folder: Path) -> Experiment:
-    """Returns the experiment of a run folder.
-
-    Raises:
-      ValueError: the folder holds no run, or its config.json is damaged.
-    """
-    path = folder / "config.json"
-    if not path.is_file():
-        raise ValueError(f"expected a run folder, but there is no {path}; train one with `python train.py CONFIG`")
-    content = _read_json(path)
-    try:
-        experiment = from_json(content)
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged or of another version: {error}") from error
-    if not isinstance(experiment, Experiment):
-        raise ValueError(f"{path} is damaged: it holds a {type(experiment).__name__}, not an Experiment")
-    return experiment
-
-
 def load_run(folder: Path, experiment: Experiment) -> Run:
     """Returns the trained parameters of a run folder; changes nothing in it.
 
@@ -279,7 +250,7 @@ def load_run(folder: Path, experiment: Experiment) -> Run:
     if changed := changed_training(read_config(folder), experiment):
         raise ValueError(
             f"only planner and test problems can be changed after training; {folder} was trained otherwise:\n"
-            f"{_listed(changed)}"
+            f"{listed(changed)}"
         )
     checkpoints = Checkpoints(folder / "checkpoints")
     stages = _stages(experiment, _no_trajectories(experiment))
@@ -297,5 +268,6 @@ def load_run(folder: Path, experiment: Experiment) -> Run:
         params={name: state.params for name, state in states.items()},
         training_seconds=metadata.get("training_seconds", 0.0),
         num_gradient_samples=sum(stage.schedule.num_updates * stage.schedule.batch_size for stage in stages),
+        num_transitions=_num_transitions(experiment, stages),
         alarms=read_alarms(folder),
     )

@@ -105,6 +105,8 @@ class Stage(abc.ABC):
     name: str
     schedule: Schedule
     mesh: Mesh
+    transitions_per_update: int = 0
+    """Moves that an update makes on the true dynamics; 0 where it learns from recorded ones."""
 
     @abc.abstractmethod
     def init(self) -> TrainState:

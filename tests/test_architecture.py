@@ -39,6 +39,7 @@ LAYERS = (
     {"answers"},
     {"diagnostics"},
     {"config"},
+    {"run_config"},
     {"runs"},
     {"report"},
     {"console"},

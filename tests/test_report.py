@@ -41,6 +41,7 @@ RUN = Run(
     params={"world_model": {"a": np.zeros((2, 3))}, "cost": {"b": np.zeros(4)}},
     training_seconds=12.0,
     num_gradient_samples=99,
+    num_transitions=28,
     alarms={"alarm_collapse": False, "alarm_drift": True},
 )
 

@@ -19,7 +19,8 @@ from jepa.envs.equational_proofs import EquationalProofs
 from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.evaluation import Evaluation
 from jepa.run_log import RunLog, read_jsonl
-from jepa.runs import changed_training, load_run, read_alarms, read_config, train
+from jepa.run_config import changed_training, read_config
+from jepa.runs import load_run, read_alarms, train
 from jepa.training import Schedule, Stage
 
 SCHEDULE = Schedule(num_updates=6, updates_per_call=2, batch_size=32)

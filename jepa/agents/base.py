@@ -27,6 +27,14 @@ class Agent(abc.ABC):
     def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
         """Returns the stages of training in order; later ones may read the parameters of earlier ones."""
 
+    def within(self, num_transitions: int) -> "Agent":
+        """Returns the agent as it trains when it may see a number of moves.
+
+        Who learns from recorded moves is given that many of them and stays as it is, the default; who makes moves of
+        its own plays as many rounds as fit.
+        """
+        return self
+
     @abc.abstractmethod
     def plan_function(self, env: Env) -> PlanFunction:
         """Returns how problems are solved with the trained parameters."""

@@ -109,9 +109,18 @@ class OnlineStage(Stage):
     The learner's own state (episodes, buffers) is kept with the parameters, so that a resumed run goes on exactly.
     """
 
-    def __init__(self, env: Env, episodes: Episodes, schedule: Schedule, key: Key[Array, ""], mesh: Mesh):
+    def __init__(
+        self,
+        env: Env,
+        episodes: Episodes,
+        schedule: Schedule,
+        transitions_per_update: int,
+        key: Key[Array, ""],
+        mesh: Mesh,
+    ):
         check_divisible(episodes.num_envs, mesh)
         self.env, self.episodes, self.schedule, self.mesh = env, episodes, schedule, mesh
+        self.transitions_per_update = transitions_per_update
         init_key, self.update_key = jax.random.split(key)
         self.episode_key = jax.random.fold_in(init_key, 1)
         self._build = lambda: self.build(nnx.Rngs(init_key))
@@ -120,11 +129,6 @@ class OnlineStage(Stage):
     @abc.abstractmethod
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         """Returns the module with fresh parameters."""
-
-    @property
-    @abc.abstractmethod
-    def transitions_per_update(self) -> int:
-        """Moves on the true dynamics in one update."""
 
     def init(self) -> TrainState:
         """See base class."""
@@ -183,3 +187,9 @@ class OnlineStage(Stage):
     def module(self, params: Any) -> Any:
         """Returns the module with the given parameters."""
         return nnx.merge(self.graph, params)
+
+
+def rounds_within(schedule: Schedule, transitions_per_update: int, num_transitions: int) -> Schedule:
+    """Returns a schedule with as many updates as a number of moves allows, at least one compiled call."""
+    calls = num_transitions // (transitions_per_update * schedule.updates_per_call)
+    return dataclasses.replace(schedule, num_updates=max(1, calls) * schedule.updates_per_call)

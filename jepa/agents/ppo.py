@@ -15,7 +15,7 @@ from jepa.agents.base import Params
 from jepa.agents.behaviour_cloning import policy_network
 from jepa.agents.guided_search import Guide, GuidedSearch, policy_guide
 from jepa.agents.offline import rebuilt
-from jepa.agents.online import Episodes, OnlineStage, Step
+from jepa.agents.online import Episodes, OnlineStage, Step, rounds_within
 from jepa.envs.base import Env
 from jepa.planners.base import Planner
 from jepa.planners.proposal_search import ProposalSearch
@@ -53,20 +53,30 @@ class PPO(GuidedSearch):
     value_weight: float = 0.5
     """Factor of the error of the value."""
     training: Schedule = Schedule(
-        num_updates=500, batch_size=8192, learning_rate=1e-3, weight_decay=0.0, updates_per_call=10
+        num_updates=500, batch_size=8192, learning_rate=1e-3, weight_decay=0.0, updates_per_call=1
     )
-    """Rounds of playing and learning, and how fast; its batch counts the samples of all gradient steps of a round."""
+    """Rounds of playing and learning, and how fast; its batch counts the samples of all gradient steps of a round. How
+    many rounds there are follows from the experiment's `num_transitions`."""
     planner: Planner = ProposalSearch(width=1, horizon=20)
     """How the policy is followed."""
 
     def __post_init__(self):
         """Refuses sizes that do not fit together."""
         require_positive(self, "rollout_length", "num_epochs", "num_minibatches", "clip")
-        moves = self.episodes.num_envs * self.rollout_length
-        if moves % self.num_minibatches:
+        if self.moves_per_round % self.num_minibatches:
             raise ValueError(
-                f"PPO.num_minibatches must divide the {moves} moves of a round; got {self.num_minibatches}"
+                f"PPO.num_minibatches must divide the {self.moves_per_round} moves of a round; got "
+                f"{self.num_minibatches}"
             )
+
+    @property
+    def moves_per_round(self) -> int:
+        """Moves of all episodes between two rounds of learning."""
+        return self.episodes.num_envs * self.rollout_length
+
+    def within(self, num_transitions: int) -> "PPO":
+        """See base class: as many rounds as fit."""
+        return dataclasses.replace(self, training=rounds_within(self.training, self.moves_per_round, num_transitions))
 
     def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
         """See base class; the recorded moves are not looked at."""
@@ -108,14 +118,10 @@ class _PPOStage(OnlineStage):
         # The optimizer steps many times a round; its schedule counts steps.
         self.steps_per_round = config.num_epochs * config.num_minibatches
         self.step_schedule = dataclasses.replace(rounds, num_updates=rounds.num_updates * self.steps_per_round)
-        super().__init__(env, config.episodes, rounds, key, mesh)
+        super().__init__(env, config.episodes, rounds, config.moves_per_round, key, mesh)
 
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         return _ActorCritic(self.config, self.env, rngs)
-
-    @property
-    def transitions_per_update(self) -> int:
-        return self.config.episodes.num_envs * self.config.rollout_length
 
     def init(self) -> TrainState:
         state = super().init()
