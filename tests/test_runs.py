@@ -18,8 +18,8 @@ from jepa.envs.arithmetic_graph import ArithmeticGraph
 from jepa.envs.equational_proofs import EquationalProofs
 from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.evaluation import Evaluation
-from jepa.run_log import RunLog, read_jsonl
 from jepa.run_config import changed_training, read_config
+from jepa.run_log import RunLog, read_jsonl
 from jepa.runs import load_run, read_alarms, train
 from jepa.training import Schedule, Stage
 

@@ -1,0 +1,87 @@
+"""PPO learns to reach goals from its own moves, which are counted."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jepa.actors.residual_mlp import ResidualMLPActor
+from jepa.agents.online import Episodes, advance, new_episodes, rounds_within
+from jepa.agents.ppo import PPO
+from jepa.behaviours import RandomWalks
+from jepa.dataset import collect_walks
+from jepa.envs.base import full_goal
+from jepa.envs.countdown import Countdown
+from jepa.envs.sliding_tiles import SlidingTiles
+from jepa.planners.proposal_search import ProposalSearch
+from jepa.training import Schedule, data_mesh
+from jepa.types import Problem
+from tests.agents.grid import SIZE, Grid, distances
+from tests.agents.test_baselines import fit
+
+GRID, TILES = Grid(), SlidingTiles(rows=2, columns=3)
+NOTHING = collect_walks(GRID, RandomWalks(walk_length=1), 1, 0)
+PRACTICE = Episodes(num_envs=64, max_scramble=8, episode_length=12)
+
+
+def test_ppo_finds_shortest_ways_on_a_grid():
+    agent = PPO(
+        network=ResidualMLPActor(hidden_width=64),
+        episodes=Episodes(num_envs=64, max_scramble=12, episode_length=12),
+        training=Schedule(num_updates=80, batch_size=64, learning_rate=3e-3, weight_decay=0.0, updates_per_call=10),
+        planner=ProposalSearch(width=1, horizon=12),
+    )
+    params, figures = fit(agent, GRID, NOTHING)
+    assert figures["solved_episodes"] > 0.9
+    # It has only ever practised to go to the corner where walks begin.
+    states = jnp.arange(SIZE * SIZE)[:, None]
+    problems = Problem(start=states, goal=full_goal(jnp.zeros_like(states)))
+    result = agent.plan_function(GRID)(params, problems, jax.random.key(0))
+    lengths = np.asarray((result.actions >= 0).sum(axis=1))
+    assert result.claims_solved.all()
+    assert (lengths - distances()[:, 0]).mean() < 0.2
+
+
+def test_problems_to_practise_on_are_as_far_as_their_walk_and_lead_home():
+    episodes = jax.jit(lambda key: new_episodes(TILES, PRACTICE, key))(jax.random.key(0))
+    home = TILES.initial_state(jax.random.key(0))
+    np.testing.assert_array_equal(episodes.goals.tokens, jnp.broadcast_to(home, (64, 6)))
+    assert (episodes.states != home).any(axis=1).mean() > 0.5
+
+
+def test_problems_without_a_way_back_ask_for_what_a_walk_reached():
+    env = Countdown()
+    episodes = new_episodes(env, dataclasses.replace(PRACTICE, max_scramble=2), jax.random.key(0))
+    assert (~episodes.goals.mask).any(axis=1).all()
+    assert ((episodes.states != episodes.goals.tokens) & episodes.goals.mask).any(axis=1).any()
+
+
+def test_an_episode_ends_when_solved_or_given_up_and_a_new_one_follows():
+    short = dataclasses.replace(PRACTICE, episode_length=1)
+    episodes = new_episodes(TILES, short, jax.random.key(0))
+    legal = jax.vmap(TILES.legal_actions)(episodes.states)
+    after, solved, ended = advance(TILES, short, episodes, legal.argmax(axis=1), jax.random.key(1))
+    assert ended.all() and (after.num_moves == 0).all()
+    longer = dataclasses.replace(PRACTICE, episode_length=9)
+    after, solved, ended = advance(TILES, longer, episodes, legal.argmax(axis=1), jax.random.key(1))
+    np.testing.assert_array_equal(solved, ended)
+    assert (after.num_moves[~np.asarray(ended)] == 1).all()
+
+
+def test_moves_are_counted():
+    agent = PPO(episodes=PRACTICE, rollout_length=4, num_minibatches=2)
+    assert agent.moves_per_round == 256
+    within = agent.within(1000)
+    assert within.training.num_updates == 3
+    stage = within.stages(GRID, NOTHING, jax.random.key(0), data_mesh())[0]
+    assert stage.transitions_per_update * stage.schedule.num_updates == 768
+    assert rounds_within(Schedule(updates_per_call=50), 256, 10).num_updates == 50  # one call is the least
+
+
+def test_sizes_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"must divide the 2048 moves of a round; got 3"):
+        PPO(num_minibatches=3)
+    with pytest.raises(ValueError, match="num_envs"):
+        Episodes(num_envs=0)
