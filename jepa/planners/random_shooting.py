@@ -41,8 +41,7 @@ class RandomShooting(Planner):
             legal = model.legal_actions(latents)
             weights = jnp.where(legal, 0.0, -jnp.inf)
             actions = jax.random.categorical(jax.random.fold_in(key, step), weights)
-            successors = model.predict_all(latents)
-            latents = jnp.take_along_axis(successors, actions[:, None, None], axis=1)[:, 0]
+            latents = model.predict(latents, actions)
             return latents, (actions, *costs_of(latents))
 
         first = jnp.repeat(start, self.num_samples, axis=0)
@@ -65,5 +64,5 @@ class RandomShooting(Planner):
         )
 
     def nodes_per_ply(self, num_actions: int) -> int:
-        """See base class; the predictor foresees all actions, of which one is taken."""
-        return self.num_samples * num_actions
+        """See base class."""
+        return self.num_samples
