@@ -31,8 +31,8 @@ from jepa.predictors.operator import OperatorPredictor
 from jepa.predictors.reidentification import NearestCode, NoReidentification, ReencodedReadout, Reidentification
 from jepa.predictors.slot_mixer import SlotMixerPredictor
 from jepa.predictors.slot_trunk import TrunkPredictor
-from jepa.run_log import provenance, read_jsonl, write_json_atomic
 from jepa.run_config import read_config
+from jepa.run_log import provenance, read_jsonl, write_json_atomic
 from jepa.runs import load_run, train
 from jepa.training import data_mesh
 from jepa.world_model import WorldModelModule

@@ -1,0 +1,86 @@
+"""Expert iteration learns from its own verified plans, and gains from round to round."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jepa.actors.residual_mlp import ResidualMLPActor
+from jepa.agents.expert_iteration import ExpertIteration
+from jepa.agents.online import Episodes
+from jepa.behaviours import RandomWalks
+from jepa.dataset import collect_walks
+from jepa.envs.sliding_tiles import SlidingTiles
+from jepa.planners.proposal_search import ProposalSearch
+from jepa.training import Schedule, data_mesh
+
+TILES = SlidingTiles(rows=2, columns=3)
+NOTHING = collect_walks(TILES, RandomWalks(walk_length=1), 1, 0)
+AGENT = ExpertIteration(
+    network=ResidualMLPActor(hidden_width=64),
+    episodes=Episodes(num_envs=64, max_scramble=30),
+    practice=ProposalSearch(width=2, horizon=25),
+    num_kept=4096,
+    steps_per_round=32,
+    samples_per_step=128,
+    training=Schedule(num_updates=20, batch_size=4096, learning_rate=3e-3, weight_decay=0.0, updates_per_call=1),
+)
+
+
+def stage_of(agent: ExpertIteration):
+    return agent.stages(TILES, NOTHING, jax.random.key(0), data_mesh())[0]
+
+
+@pytest.fixture(scope="module")
+def rounds():
+    stage = stage_of(AGENT)
+    states, figures = [], []
+    for state, losses in stage.run(stage.init(), {}):
+        states.append(jax.tree.map(np.array, state))
+        figures.append(losses)
+    return stage, states, figures
+
+
+def test_it_gains_from_round_to_round(rounds):
+    _, _, figures = rounds
+    solved = [figure["solved_problems"] for figure in figures]
+    assert np.mean(solved[:2]) < 0.6
+    assert np.mean(solved[-3:]) > 0.85
+
+
+def test_only_moves_on_the_way_to_a_goal_are_kept(rounds):
+    """Every kept move is legal, and the policy that imitates them would not be asked to stand still at its goal."""
+    _, states, _ = rounds
+    kept = states[3].target
+    count = int(kept.count)
+    assert 0 < count < AGENT.num_kept
+    before, actions = jnp.asarray(kept.states[:count]), jnp.asarray(kept.actions[:count])
+    legal = jax.vmap(TILES.legal_actions)(before)
+    assert np.take_along_axis(np.asarray(legal), kept.actions[:count, None], axis=1).all()
+    assert (kept.states[:count] != kept.goals.tokens[:count]).any(axis=1).all()
+    after = np.asarray(jax.vmap(TILES.step)(before, actions))
+    home = (after == kept.goals.tokens[:count]).all(axis=1).sum()
+    solved = sum(round(figure["solved_problems"] * AGENT.episodes.num_envs) for figure in rounds[2][:4])
+    assert 0 < home <= solved
+
+
+def test_the_oldest_moves_are_overwritten():
+    small = dataclasses.replace(AGENT, num_kept=1600, training=dataclasses.replace(AGENT.training, num_updates=12))
+    stage = stage_of(small)
+    *_, (state, _) = stage.run(stage.init(), {})
+    assert int(state.target.count) > 1600
+    assert (state.target.states.sum(axis=1) == 15).all()  # every place holds a board
+
+
+def test_a_round_is_charged_for_its_searches():
+    assert AGENT.moves_per_round == 64 * 25 * 2
+    assert AGENT.within(10_000).training.num_updates == 3
+    stage = stage_of(AGENT.within(10_000))
+    assert stage.schedule.num_updates * stage.transitions_per_update == 9_600
+
+
+def test_a_memory_that_is_too_small_is_refused():
+    with pytest.raises(ValueError, match=r"must hold the 1600 moves of a round; got 100"):
+        dataclasses.replace(AGENT, num_kept=100)
