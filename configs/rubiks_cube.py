@@ -29,7 +29,7 @@ config = Experiment(
     num_transitions=100_000,
     agent=LatentPlanner(
         world_model=WorldModel(
-            encoder=TokenSlotsEncoder(slot_width=16),
+            encoder=TokenSlotsEncoder(slot_width=24),
             predictor=OperatorPredictor(),
             prediction=RolloutPrediction(weight=10.0, horizon=1, input_noise=0.3),
             regularizer=SIGReg(weight=0.01),
@@ -41,12 +41,12 @@ config = Experiment(
             imagination=Imagination(num_walks=160, walk_length=26),
             states_per_walk=16,
         ),
-        cost_training=Schedule(num_updates=500, batch_size=512, learning_rate=2e-3),
+        cost_training=Schedule(num_updates=200, batch_size=512, learning_rate=2e-3),
         actor=ActorLearning(
             head=ResidualMLPActor(hidden_width=1024, num_blocks=1),
             imagination=Imagination(num_walks=1024, walk_length=26),
             origin_fraction=1.0,
-            schedule=Schedule(num_updates=9000, batch_size=1024, learning_rate=2e-3),
+            schedule=Schedule(num_updates=6000, batch_size=1024, learning_rate=2e-3),
         ),
         planner=ProposalSearch(width=640, horizon=60),
     ),
