@@ -84,16 +84,19 @@ class PPO(GuidedSearch):
 
     def guide(self, env: Env, params: Params) -> Guide:
         """See base class."""
-        return policy_guide(rebuilt(lambda rngs: _ActorCritic(self, env, rngs), params[_PPOStage.name]).policy)
+        return policy_guide(rebuilt(lambda rngs: ActorCritic(self.network, env, rngs), params[_PPOStage.name]).policy)
 
 
-class _ActorCritic(nnx.Module):
-    def __init__(self, config: PPO, env: Env, rngs: nnx.Rngs):
-        self.policy = policy_network(config.network, env, rngs)
+class ActorCritic(nnx.Module):
+    """A policy and a value, networks of the same kind."""
+
+    def __init__(self, network: Actor, env: Env, rngs: nnx.Rngs):
+        self.policy = policy_network(network, env, rngs)
         width = env.num_tokens * env.vocab_size
-        self.critic = config.network.build(latent_width=width, num_slots=env.num_tokens, num_actions=1, rngs=rngs)
+        self.critic = network.build(latent_width=width, num_slots=env.num_tokens, num_actions=1, rngs=rngs)
 
-    def value(self, codes: Float[Array, "*B D"], goals: Float[Array, "*B D"]) -> Float[Array, "*B"]:
+    def value(self, codes: Float[Array, "*#B D"], goals: Float[Array, "*#B D"]) -> Float[Array, "*B"]:
+        """Returns what a state is worth for a goal."""
         return self.critic(codes, goals)[..., 0]
 
 
@@ -121,7 +124,7 @@ class _PPOStage(OnlineStage):
         super().__init__(env, config.episodes, rounds, config.moves_per_round, key, mesh)
 
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
-        return _ActorCritic(self.config, self.env, rngs)
+        return ActorCritic(self.config.network, self.env, rngs)
 
     def init(self) -> TrainState:
         state = super().init()

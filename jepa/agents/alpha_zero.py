@@ -1,0 +1,170 @@
+"""AlphaZero for one player: practise with tree search on the true dynamics, learn its policy and its outcomes."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float, Key
+
+from jepa.actors.base import Actor, log_proposals, proposals
+from jepa.actors.residual_mlp import ResidualMLPActor
+from jepa.agents.base import Params
+from jepa.agents.exact_model import exact_planning_model
+from jepa.agents.guided_search import Guide, GuidedSearch
+from jepa.agents.offline import rebuilt
+from jepa.agents.online import Episodes, OnlineStage, Step, rounds_within
+from jepa.agents.ppo import ActorCritic
+from jepa.envs.base import Env
+from jepa.planners.base import Planner
+from jepa.planners.tree_search import GumbelTreeSearch
+from jepa.training import Schedule, Stage, TrainState
+from jepa.types import Trajectories, pytree, require_positive
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AlphaZero(GuidedSearch):
+    """Policy towards what the tree search prefers, value towards the discounted outcome; then tree search.
+
+    Moves are taken by Gumbel search with the network's own priors and values on the true dynamics. All moves of the
+    search count as seen: they are made on the true dynamics, which a learned model does not have.
+
+    Source: Silver et al., 2017; Danihelka et al., 2022; the search is that of mctx.
+    """
+
+    network: Actor = ResidualMLPActor()
+    """The policy; the value has a network of the same kind."""
+    episodes: Episodes = Episodes(num_envs=64)
+    """What it practises on."""
+    practice: GumbelTreeSearch = GumbelTreeSearch(num_simulations=16, gumbel_scale=1.0)
+    """The search that chooses moves in practice."""
+    rollout_length: int = 16
+    """T, moves of each episode between two rounds of learning."""
+    num_epochs: int = 4
+    """Gradient steps of a round, each on all of its moves."""
+    value_weight: float = 0.5
+    """Factor of the error of the value."""
+    training: Schedule = Schedule(
+        num_updates=200, batch_size=4096, learning_rate=1e-3, weight_decay=1e-4, updates_per_call=1
+    )
+    """Rounds, which follow from the experiment's `num_transitions`; its batch counts the samples of a round."""
+    planner: Planner = GumbelTreeSearch(num_simulations=64)
+    """The search on test problems."""
+
+    def __post_init__(self):
+        """Refuses sizes that cannot be."""
+        require_positive(self, "rollout_length", "num_epochs")
+
+    @property
+    def moves_per_round(self) -> int:
+        """Moves on the true dynamics between two rounds of learning, those of the searches included."""
+        return self.episodes.num_envs * self.rollout_length * (1 + self.practice.num_simulations)
+
+    def within(self, num_transitions: int) -> "AlphaZero":
+        """See base class: as many rounds as fit."""
+        return dataclasses.replace(self, training=rounds_within(self.training, self.moves_per_round, num_transitions))
+
+    def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
+        """See base class; the recorded moves are not looked at."""
+        return [_AlphaZeroStage(self, env, key, mesh)]
+
+    def guide(self, env: Env, params: Params) -> Guide:
+        """See base class."""
+        build = lambda rngs: ActorCritic(self.network, env, rngs)  # noqa: E731
+        return self.guide_of(rebuilt(build, params[_AlphaZeroStage.name]))
+
+    def guide_of(self, module: "ActorCritic") -> Guide:
+        """Returns proposals of the policy, and as the cost the number of moves that the value stands for."""
+
+        def cost(codes: Float[Array, "B C D"], goals: Float[Array, "B K D"]) -> Float[Array, "B C"]:
+            value = module.value(codes[:, :, None], goals[:, None]).max(axis=-1)
+            return jnp.log(jnp.clip(value, 1e-3, 1.0)) / jnp.log(self.practice.discount)
+
+        def propose(
+            codes: Float[Array, "B C D"], goals: Float[Array, "B K D"], legal: Bool[Array, "B C A"]
+        ) -> Float[Array, "B C A"]:
+            return proposals(module.policy, codes, goals, legal)
+
+        return Guide(cost=cost, propose=propose)
+
+
+@pytree
+class _Samples:
+    steps: Step
+    """Moves."""
+    policy: Float[Array, "*B A"]
+    """What the search prefers."""
+    returns: Float[Array, "*B"]
+    """Discounted outcomes."""
+
+
+class _AlphaZeroStage(OnlineStage):
+    name = "policy"
+
+    def __init__(self, config: AlphaZero, env: Env, key: Key[Array, ""], mesh: Mesh):
+        self.config, rounds = config, config.training
+        self.step_schedule = dataclasses.replace(rounds, num_updates=rounds.num_updates * config.num_epochs)
+        super().__init__(env, config.episodes, rounds, config.moves_per_round, key, mesh)
+
+    def build(self, rngs: nnx.Rngs) -> nnx.Module:
+        return ActorCritic(self.config.network, self.env, rngs)
+
+    def init(self) -> TrainState:
+        state = super().init()
+        return dataclasses.replace(state, opt_state=self.step_schedule.optimizer().init(state.params))
+
+    def update(self, state: TrainState, data: tuple) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
+        config, module = self.config, self.module(state.params)
+        key = jax.random.fold_in(self.update_key, state.num_updates)
+        guide = config.guide_of(module)
+        model = exact_planning_model(self.env, guide.cost, guide.propose)
+
+        def act(codes, goals, legal, key):
+            goal = {"codes": goals[:, None], "given": goals[:, None]}
+            actions, policy = config.practice.decide(model, codes, goal, key)
+            return actions, policy
+
+        episodes, steps, policy = self.play(state.target, act, config.rollout_length, key)
+        returns = self._returns(steps, module.value(*self.codes(episodes)))
+        samples = _Samples(steps=steps, policy=policy, returns=returns)
+        samples = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), samples)
+        params, opt_state, figures = self._learn(state, samples)
+        figures |= {"solved_episodes": steps.solved.sum() / jnp.maximum(steps.ended.sum(), 1)}
+        updated = TrainState(params=params, target=episodes, opt_state=opt_state, num_updates=state.num_updates + 1)
+        return updated, figures
+
+    def _returns(self, steps: Step, last_values: Float[Array, " B"]) -> Float[Array, "T B"]:
+        """Returns 1 discounted by the moves to the goal, 0 where it was given up, the value where an episode goes on."""
+
+        def back(following, inputs):
+            solved, ended = inputs
+            value = jnp.where(solved, 1.0, jnp.where(ended, 0.0, self.config.practice.discount * following))
+            return value, value
+
+        _, returns = jax.lax.scan(back, jnp.clip(last_values, 0.0, 1.0), (steps.solved, steps.ended), reverse=True)
+        return returns
+
+    def _learn(self, state: TrainState, samples: _Samples) -> tuple:
+        """Returns parameters and optimizer after the gradient steps of a round, and mean figures."""
+        optimizer = self.step_schedule.optimizer()
+
+        def step(carry, _):
+            params, opt_state = carry
+            gradients, figures = jax.grad(self._loss, has_aux=True)(params, samples)
+            changes, opt_state = optimizer.update(gradients, opt_state, params)
+            return (jax.tree.map(jnp.add, params, changes), opt_state), figures
+
+        carry = (state.params, state.opt_state)
+        (params, opt_state), figures = jax.lax.scan(step, carry, length=self.config.num_epochs)
+        return params, opt_state, jax.tree.map(jnp.mean, figures)
+
+    def _loss(self, params: dict, samples: _Samples) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        module, steps = self.module(params), samples.steps
+        log_probs = log_proposals(module.policy(steps.codes, steps.goals), steps.legal)
+        policy_loss = -jnp.where(steps.legal, samples.policy * jnp.where(steps.legal, log_probs, 0.0), 0.0)
+        policy_loss = policy_loss.sum(axis=-1).mean()
+        value_loss = jnp.mean((module.value(steps.codes, steps.goals) - samples.returns) ** 2)
+        loss = policy_loss + self.config.value_weight * value_loss
+        return loss, {"loss": loss, "policy_loss": policy_loss, "value_loss": value_loss}

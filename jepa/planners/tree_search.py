@@ -1,0 +1,128 @@
+"""Monte-Carlo tree search (Gumbel MuZero) over predicted latents, one decision after the other.
+
+The search itself is that of the library mctx (extra `mcts`); here latents, proposals and costs become what it asks for:
+priors, values and rewards.
+"""
+
+import dataclasses
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from jepa.planners.base import GoalLatents, Planner, PlanningModel
+from jepa.types import Plan, require_positive
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GumbelTreeSearch(Planner):
+    """Before every move a tree of `num_simulations` predictions is grown, and the most promising action is taken.
+
+    A value is `discount` to the power of the predicted cost, the reward of reaching the goal is 1; priors are what an
+    actor proposes, or uniform over legal actions without one.
+
+    Source: Danihelka et al., 2022, in mctx.
+    """
+
+    num_simulations: int = 32
+    """Predictions for each move: the axis of test-time compute."""
+    horizon: int = 20
+    """Largest number of moves."""
+    discount: float = 0.95
+    """What reaching the goal one move later is worth less."""
+    gumbel_scale: float = 0.0
+    """How much chance there is in the choice of actions; 0 for none, 1 for practice."""
+    same_state_tolerance: float = 0.3
+    """Largest mean squared difference in any slot at which two latents count as one state."""
+
+    def __post_init__(self):
+        """Refuses sizes that cannot be."""
+        require_positive(self, "num_simulations", "horizon", "discount", "same_state_tolerance")
+        if self.discount >= 1:
+            raise ValueError(f"GumbelTreeSearch.discount must be below 1; got {self.discount}")
+
+    def plan(self, model: PlanningModel, start: Float[Array, "B D"], goal: GoalLatents, key: Key[Array, ""]) -> Plan:
+        """See base class.
+
+        Raises:
+          ValueError: mctx is not installed.
+        """
+
+        def is_goal(latents: Float[Array, "B D"]) -> Bool[Array, " B"]:
+            return model.goal_difference(latents[:, None], goal)[:, 0] < self.same_state_tolerance
+
+        def move(carry, number):
+            latents, done, nodes = carry
+            action, _ = self.decide(model, latents, goal, jax.random.fold_in(key, number))
+            can_move = ~done & model.legal_actions(latents).any(axis=-1)
+            moved = jnp.where(can_move[:, None], model.predict(latents, action), latents)
+            cost = jnp.where(can_move, model.cost(moved[:, None], goal)[:, 0], jnp.nan)
+            nodes += jnp.where(can_move, self.num_simulations + 1, 0)
+            is_stuck = ~model.legal_actions(moved).any(axis=-1)
+            return (moved, done | is_goal(moved) | is_stuck, nodes), (jnp.where(can_move, action, -1), cost)
+
+        carry = (start, is_goal(start), jnp.zeros(len(start), jnp.int32))
+        (last, _, nodes), (actions, costs) = jax.lax.scan(move, carry, jnp.arange(self.horizon))
+        start_cost = model.cost(start[:, None], goal)
+        return Plan(
+            actions=actions.T,
+            predicted_costs=jnp.concatenate([start_cost, costs.T], axis=1),
+            claims_solved=is_goal(last),
+            num_nodes_generated=nodes,
+        )
+
+    def decide(
+        self, model: PlanningModel, latents: Float[Array, "B D"], goal: GoalLatents, key: Key[Array, ""]
+    ) -> tuple[Int[Array, " B"], Float[Array, "B A"]]:
+        """Returns an action for each latent, and the improved policy that the search found.
+
+        Raises:
+          ValueError: mctx is not installed.
+        """
+        mctx = _mctx()
+
+        def judged(latents: Float[Array, "B D"]) -> tuple[Float[Array, "B A"], Float[Array, " B"], Bool[Array, "B A"]]:
+            legal = model.legal_actions(latents)
+            logits = jnp.zeros(legal.shape) if model.propose is None else model.propose(latents[:, None], goal)[:, 0]
+            value = self.discount ** jnp.maximum(model.cost(latents[:, None], goal)[:, 0], 0.0)
+            # Only at the root can actions be forbidden; inside the tree a prior must do it.
+            return jnp.where(legal, logits, -1e9), jnp.where(legal.any(axis=-1), value, 0.0), legal
+
+        def follow(_: Any, key: Key[Array, ""], actions: Int[Array, " B"], latents: Float[Array, "B D"]) -> tuple:
+            moved = model.predict(latents, actions)
+            logits, value, legal = judged(moved)
+            reached = model.goal_difference(moved[:, None], goal)[:, 0] < self.same_state_tolerance
+            ends = reached | ~legal.any(axis=-1)
+            output = mctx.RecurrentFnOutput(
+                reward=reached.astype(jnp.float32),
+                discount=jnp.where(ends, 0.0, self.discount),
+                prior_logits=logits,
+                value=jnp.where(ends, 0.0, value),
+            )
+            return output, moved
+
+        logits, value, legal = judged(latents)
+        found = mctx.gumbel_muzero_policy(
+            params=(),
+            rng_key=key,
+            root=mctx.RootFnOutput(prior_logits=logits, value=value, embedding=latents),
+            recurrent_fn=follow,
+            num_simulations=self.num_simulations,
+            invalid_actions=~legal,
+            gumbel_scale=self.gumbel_scale,
+        )
+        return found.action, found.action_weights
+
+    def nodes_per_ply(self, num_actions: int) -> int:
+        """See base class; a tree keeps all of its latents."""
+        return self.num_simulations
+
+
+def _mctx() -> ModuleType:
+    try:
+        import mctx
+    except ModuleNotFoundError as error:
+        raise ValueError('tree search needs the library mctx: pip install -e ".[mcts]"') from error
+    return mctx

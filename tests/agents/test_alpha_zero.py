@@ -1,0 +1,78 @@
+"""AlphaZero and the tree search that it shares with our latents."""
+
+import dataclasses
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jepa.actors.residual_mlp import ResidualMLPActor
+from jepa.agents.alpha_zero import AlphaZero
+from jepa.agents.online import Episodes
+from jepa.behaviours import RandomWalks
+from jepa.dataset import collect_walks
+from jepa.envs.base import full_goal
+from jepa.planners.tree_search import GumbelTreeSearch
+from jepa.training import Schedule, data_mesh
+from jepa.types import Problem
+from tests.agents.grid import SIZE, Grid, distances
+from tests.agents.test_baselines import fit
+from tests.planners.graph_world import grid_world
+
+GRID = Grid()
+NOTHING = collect_walks(GRID, RandomWalks(walk_length=1), 1, 0)
+WORLD = grid_world()
+DISTANCES = WORLD.distances()
+
+
+def test_tree_search_follows_a_cost_that_is_right_without_an_actor():
+    rng = np.random.default_rng(0)
+    starts, goals = rng.integers(WORLD.num_nodes - 1, size=(2, 16))
+    model = dataclasses.replace(WORLD.model(DISTANCES), propose=None)
+    planner = GumbelTreeSearch(num_simulations=16)
+    plan = jax.jit(lambda start, goal: planner.plan(model, start, goal, jax.random.key(0)))(
+        WORLD.latents(starts), WORLD.latents(goals)
+    )
+    lengths = np.asarray((plan.actions >= 0).sum(axis=1))
+    assert plan.claims_solved.all()
+    assert (lengths - DISTANCES[starts, goals]).mean() < 0.2
+    np.testing.assert_array_equal(plan.num_nodes_generated, 17 * lengths)
+
+
+def test_alpha_zero_finds_shortest_ways_home_on_a_grid():
+    agent = AlphaZero(
+        network=ResidualMLPActor(hidden_width=64),
+        episodes=Episodes(num_envs=32, max_scramble=10, episode_length=12),
+        practice=GumbelTreeSearch(num_simulations=8, gumbel_scale=1.0),
+        rollout_length=8,
+        training=Schedule(num_updates=30, batch_size=1024, learning_rate=3e-3, updates_per_call=10),
+        planner=GumbelTreeSearch(num_simulations=8, horizon=12),
+    )
+    params, figures = fit(agent, GRID, NOTHING)
+    assert figures["solved_episodes"] > 0.9
+    states = jnp.arange(SIZE * SIZE)[:, None]
+    problems = Problem(start=states, goal=full_goal(jnp.zeros_like(states)))
+    result = agent.plan_function(GRID)(params, problems, jax.random.key(0))
+    lengths = np.asarray((result.actions >= 0).sum(axis=1))
+    assert result.claims_solved.all()
+    assert (lengths - distances()[:, 0]).mean() < 0.2
+
+
+def test_moves_of_the_search_are_counted():
+    agent = AlphaZero(episodes=Episodes(num_envs=4), practice=GumbelTreeSearch(num_simulations=9), rollout_length=5)
+    assert agent.moves_per_round == 4 * 5 * 10
+    stage = agent.within(1000).stages(GRID, NOTHING, jax.random.key(0), data_mesh())[0]
+    assert stage.schedule.num_updates * stage.transitions_per_update == 1000
+
+
+def test_without_mctx_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mctx", None)
+    with pytest.raises(ValueError, match=r'pip install -e "\.\[mcts\]"'):
+        GumbelTreeSearch().plan(WORLD.model(DISTANCES), WORLD.latents([0]), WORLD.latents([1]), jax.random.key(0))
+
+
+def test_sizes_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match="discount must be below 1"):
+        GumbelTreeSearch(discount=1.0)
