@@ -136,7 +136,7 @@ class _AlphaZeroStage(OnlineStage):
         return updated, figures
 
     def _returns(self, steps: Step, last_values: Float[Array, " B"]) -> Float[Array, "T B"]:
-        """Returns 1 discounted by the moves to the goal, 0 where it was given up, the value where an episode goes on."""
+        """Returns 1 discounted by the moves to the goal; 0 after giving up, the value where an episode goes on."""
 
         def back(following, inputs):
             solved, ended = inputs

@@ -10,7 +10,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Key
 
-from jepa.actors.base import Actor, log_proposals
+from jepa.actors.base import Actor, ActorModule, log_proposals
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.base import Params
 from jepa.agents.behaviour_cloning import policy_network
@@ -85,12 +85,18 @@ class _QStage(OfflineStage):
         return sample_hindsight(self.env, trajectories, self.schedule.batch_size, self.config.goals, key)
 
     def loss(self, module, target, batch, key):
-        """Double DQN: the network chooses the next action, the target network says what it is worth."""
-        following = jnp.where(batch.legal_after, module(batch.successors, batch.goals), jnp.inf)
-        chosen = jax.lax.stop_gradient(following).argmin(axis=-1)[:, None]
-        left = jnp.take_along_axis(target(batch.successors, batch.goals), chosen, axis=-1)[:, 0]
-        left = jnp.where(batch.legal_after.any(axis=-1), left, self.config.max_cost)
-        targets = jnp.where(batch.reached, 1.0, 1.0 + jnp.clip(left, 1.0, self.config.max_cost - 1))
-        predicted = jnp.take_along_axis(module(batch.codes, batch.goals), batch.actions[:, None], axis=-1)[:, 0]
-        error = predicted - jax.lax.stop_gradient(targets)
-        return optax.huber_loss(error).mean(), {"mean_moves_left": predicted.mean()}
+        return q_loss(module, target, batch, self.config.max_cost)
+
+
+def q_loss(
+    module: ActorModule, target: ActorModule, batch: HindsightBatch, max_cost: float
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """Returns the loss of double DQN: the network chooses the next action, the target says what it is worth."""
+    following = jnp.where(batch.legal_after, module(batch.successors, batch.goals), jnp.inf)
+    chosen = jax.lax.stop_gradient(following).argmin(axis=-1)[:, None]
+    left = jnp.take_along_axis(target(batch.successors, batch.goals), chosen, axis=-1)[:, 0]
+    left = jnp.where(batch.legal_after.any(axis=-1), left, max_cost)
+    targets = jnp.where(batch.reached, 1.0, 1.0 + jnp.clip(left, 1.0, max_cost - 1))
+    predicted = jnp.take_along_axis(module(batch.codes, batch.goals), batch.actions[:, None], axis=-1)[:, 0]
+    error = predicted - jax.lax.stop_gradient(targets)
+    return optax.huber_loss(error).mean(), {"mean_moves_left": predicted.mean()}
