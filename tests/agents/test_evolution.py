@@ -1,0 +1,40 @@
+"""Evolution strategies learn from nothing but how fit perturbed policies are."""
+
+import dataclasses
+
+import jax
+import pytest
+
+from jepa.actors.residual_mlp import ResidualMLPActor
+from jepa.agents.evolution import EvolutionStrategies
+from jepa.agents.online import Episodes
+from jepa.behaviours import RandomWalks
+from jepa.dataset import collect_walks
+from jepa.training import Schedule, data_mesh
+from tests.agents.grid import Grid
+
+GRID = Grid()
+NOTHING = collect_walks(GRID, RandomWalks(walk_length=1), 1, 0)
+AGENT = EvolutionStrategies(
+    network=ResidualMLPActor(hidden_width=16),
+    episodes=Episodes(num_envs=32, max_scramble=6, episode_length=8),
+    num_pairs=16,
+    noise=0.1,
+    training=Schedule(num_updates=40, batch_size=32, learning_rate=3e-2, weight_decay=0.0, updates_per_call=5),
+)
+
+
+def test_policies_become_fitter():
+    stage = AGENT.stages(GRID, NOTHING, jax.random.key(0), data_mesh())[0]
+    fitness = [-figures["loss"] for _, figures in stage.run(stage.init(), {})]
+    assert fitness[-1] > 0.7 and fitness[-1] > fitness[0] + 0.2
+
+
+def test_moves_of_all_perturbations_are_counted():
+    assert AGENT.moves_per_round == 2 * 16 * 32 * 8
+    assert AGENT.within(100_000).training.num_updates == 10  # whole compiled calls of five rounds
+
+
+def test_sizes_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match="noise"):
+        dataclasses.replace(AGENT, noise=0.0)
