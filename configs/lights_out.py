@@ -4,8 +4,8 @@ Claim:     the presses that solve a board are parities of its lights, which smal
            is right near the goal and a wide beam solve what a cost alone does not.
 Command:   python train.py configs/lights_out.py && python eval.py runs/lights_out/seed0
 Hardware:  2 CPU cores
-Time:      15 minutes of training beside other jobs
-Expect:    30 % of 40 solved at beam 64, as with the exact model: the cost does not rank (docs/domains.md)
+Time:      12 minutes of training beside other jobs
+Expect:    100 of 100 solved in 9.79 moves (optimal 9.73, 97 % of the plans optimal) at 63,774 nodes (one seed)
 """
 
 from jepa.actors.learning import ActorLearning
