@@ -32,14 +32,18 @@ class ResidualMLPActor(Actor):
 class _ResidualMLPActor(ActorModule):
     def __init__(self, config: ResidualMLPActor, latent_width: int, num_actions: int, rngs: nnx.Rngs):
         width = config.hidden_width
-        self.latent = nnx.Linear(latent_width, width, rngs=rngs)
-        self.goal = nnx.Linear(latent_width, width, use_bias=False, rngs=rngs)
+        # Inputs are scaled down and weights start large instead: an optimizer of Adam's kind moves every weight by the
+        # learning rate, whatever its size, and hundreds of inputs of size one would make that a leap.
+        self.input_scale = latent_width**-0.5
+        large = nnx.initializers.normal(1.0)
+        self.latent = nnx.Linear(latent_width, width, kernel_init=large, rngs=rngs)
+        self.goal = nnx.Linear(latent_width, width, kernel_init=large, use_bias=False, rngs=rngs)
         self.blocks = nnx.List([_Block(width, rngs) for _ in range(config.num_blocks)])
         self.output = nnx.Linear(width, num_actions, kernel_init=nnx.initializers.normal(0.01), rngs=rngs)
 
     def __call__(self, latents: Float[Array, "*#B D"], goals: Float[Array, "*#B D"]) -> Float[Array, "*B A"]:
         # Each is mapped by itself, so that a goal that many latents share costs next to nothing.
-        hidden = self.latent(latents) + self.goal(goals)
+        hidden = self.latent(self.input_scale * latents) + self.goal(self.input_scale * goals)
         for block in self.blocks:
             hidden = block(hidden)
         return self.output(jax.nn.relu(normalize_slots(hidden, 1)))
