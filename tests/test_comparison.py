@@ -529,7 +529,7 @@ class FakeSubmitit(types.ModuleType):
 def test_slurm_gets_the_cells_with_the_limits_of_a_job(place, monkeypatch):
     fake = FakeSubmitit()
     monkeypatch.setitem(sys.modules, "submitit", fake)
-    settings = {"slurm_partition": "gpu", "slurm_minutes": 90, "slurm_gpus": 1}
+    settings = {"slurm_partition": "gpu", "slurm_minutes": 90, "slurm_gpus": 1, "jobs": 2}
     place.order({"tiles/42/seed0": "fail"})
     assert run(place, seeds=(0,), **settings) == 1
     assert place.calls() == [*both("cube/28/seed0"), "train tiles/42/seed0"]
@@ -538,6 +538,7 @@ def test_slurm_gets_the_cells_with_the_limits_of_a_job(place, monkeypatch):
     }  # fmt: skip
     assert fake.folders == [place.output / "slurm"]
     assert [place.cell(name)["status"] for name in FOUR[:2]] == ["finished", "failed"]
+    assert place.cell("cube/28/seed0")["jobs"] == 1  # Its node is its own.
 
 
 def test_a_slurm_job_at_its_time_limit_is_continued_by_the_same_command(place, monkeypatch):

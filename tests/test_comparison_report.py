@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -108,13 +109,13 @@ def test_lengths_without_any_optimum_are_those_of_right_plans(tmp_path):
 
 def test_aggregate_is_over_runs_and_only_of_seeds_that_are_everywhere(root):
     table = one_table(root)
-    found = table.aggregate("LatentPlanner")
+    found = table.aggregates["LatentPlanner"]
     scores = np.array([[1.0, 1.0], [0.75, 1.0], [0.5, 1.0]])
     assert found.iqm.value == pytest.approx((0.75 + 1.0 + 1.0 + 1.0) / 4)  # Of 6 runs the worst and a best are cut.
     assert (found.iqm.low, found.iqm.high) == stratified_bootstrap_interval(scores, tables_module.interquartile_mean)
     assert found.gap == pytest.approx((0.25 + 0.5) / 6)
     assert found.num_seeds == 3
-    single = table.aggregate("ppo_100%")
+    single = table.aggregates["ppo_100%"]
     assert (single.num_seeds, single.iqm.value, single.gap) == (1, 0.125, 0.875)
     assert math.isnan(single.iqm.low)  # One seed tells nothing of others.
 
@@ -122,7 +123,7 @@ def test_aggregate_is_over_runs_and_only_of_seeds_that_are_everywhere(root):
 def test_no_aggregate_where_a_domain_is_missing(root, tmp_path):
     add(root, "tiles_other", TILES, 0, "xxxx", fields={"method": "other"})
     table = one_table(root)
-    assert table.aggregate("other") is None and table.aggregate("LatentPlanner") is not None
+    assert table.aggregates["other"] is None and table.aggregates["LatentPlanner"] is not None
 
 
 def test_who_beats_whom_by_hand(root):
@@ -233,6 +234,11 @@ def test_an_empty_folder_is_no_comparison(tmp_path):
 # ---- files
 
 
+def report_on(root: Path) -> list[Path]:
+    results = read_comparison(root, {})
+    return write_report(make_tables(results), results, root)
+
+
 @pytest.fixture
 def plain_intervals(monkeypatch):
     """Intervals that do not depend on the stream of random numbers: from the least to the greatest value."""
@@ -253,7 +259,7 @@ def test_markdown_snapshot(root, plain_intervals):
 | method | pocket_cube | sliding_tiles_2x3 | IQM | gap |
 | --- | --- | --- | --- | --- |
 | LatentPlanner | **75.0** [0.0, 100.0] | **100.0** [100.0, 100.0] | 93.8 [50.0, 100.0] | 12.5 |
-| ppo_100% | **0.0** [0.0, 0.0] | **25.0** [0.0, 100.0] (1 failed, 1 waiting) | 12.5 | 87.5 |
+| ppo_100% | **0.0** [0.0, 0.0] | **25.0** [0.0, 100.0] (1 failed, 1 waiting) | 12.5 (1 of 3 seeds) | 87.5 |
 
 ## Details: 28 transitions
 
@@ -266,7 +272,7 @@ def test_markdown_snapshot(root, plain_intervals):
 
 ## Who beats whom: 28 transitions
 
-| X | Y | P(X beats Y) | domains |
+| X | Y | P(X beats Y), % | domains |
 | --- | --- | --- | --- |
 | LatentPlanner | ppo_100% | 100.0 | 2 |
 
@@ -275,7 +281,7 @@ def test_markdown_snapshot(root, plain_intervals):
 | cell | status | reason |
 | --- | --- | --- |
 | tiles_ppo/28/seed1 | failed | exit status 1 out of \\| memory |
-| tiles_ppo/28/seed2 | waiting |  |"""
+| tiles_ppo/28/seed2 | waiting |  |"""  # noqa: E501
     )
     assert notes.endswith("\n\nA note.\n") and "at the same time" not in notes
 
@@ -294,7 +300,7 @@ def test_latex_snapshot(root, plain_intervals):
 method & pocket\_cube & sliding\_tiles\_2x3 & IQM & gap \\
 \midrule
 LatentPlanner & \textbf{75.0} [0.0, 100.0] & \textbf{100.0} [100.0, 100.0] & 93.8 [50.0, 100.0] & 12.5 \\
-ppo\_100\% & \textbf{0.0} [0.0, 0.0] & \textbf{25.0} [0.0, 100.0] (1 failed, 1 waiting) & 12.5 & 87.5 \\
+ppo\_100\% & \textbf{0.0} [0.0, 0.0] & \textbf{25.0} [0.0, 100.0] (1 failed, 1 waiting) & 12.5 (1 of 3 seeds) & 87.5 \\
 \bottomrule
 \end{tabular}
 \end{table}
@@ -313,7 +319,7 @@ sliding\_tiles\_2x3 & ppo\_100\% & 25.0 [0.0, 100.0] (1 failed, 1 waiting) & 2.0
 \bottomrule
 \end{tabular}
 \end{table}
-"""
+"""  # noqa: E501
     )
 
 
@@ -347,24 +353,27 @@ def test_crowding_is_said(tmp_path):
 
 
 def test_printed_report_names_what_is_missing(root, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "120")
-    print_report(read_comparison(root, {}))
+    monkeypatch.setenv("COLUMNS", "80")
+    results = read_comparison(root, {})
+    print_report(make_tables(results), results)
     out = capsys.readouterr().out
-    assert "Solved, in %: 28 transitions" in out and "(1 failed, 1 waiting)" in out
+    rows = [re.split("  +", line.strip()) for line in out.splitlines()]
+    assert ["domain", "LatentPlanner", "ppo_100%"] in rows and ["pocket_cube", "75.0", "0.0"] in rows
+    assert ["sliding_tiles_2x3", "100.0", "25.0 (1 failed, 1 waiting)"] in rows
     assert out.splitlines()[-2:] == ["tiles_ppo/28/seed1: failed", "tiles_ppo/28/seed2: waiting"]
 
 
-def test_report_is_the_same_whenever_it_is_written(root):
+def test_report_has_tables_and_figures_without_dates(root):
     pytest.importorskip("matplotlib")
-    paths = write_report(read_comparison(root, {}), root)
+    paths = report_on(root)
     names = ["success_by_transitions", "success_by_nodes", "performance_profiles", "probability_of_improvement"]
     figures = [f"{name}.{kind}" for name in names for kind in ("pdf", "png")]
     assert [path.name for path in paths] == ["comparison.md", "comparison.tex", "comparison.csv", *figures]
-    contents = [path.read_bytes() for path in paths]
-    assert contents[3][:5] == b"%PDF-" and contents[4][1:4] == b"PNG"
     assert "No figures" not in paths[0].read_text()
-    write_report(read_comparison(root, {}), root)
-    assert [path.read_bytes() for path in paths] == contents
+    for pdf, png in zip(paths[3::2], paths[4::2], strict=True):
+        content = pdf.read_bytes()
+        assert content.startswith(b"%PDF-") and b"CreationDate" not in content  # The same results, the same file.
+        assert png.read_bytes().startswith(b"\x89PNG")
 
 
 def test_figures_of_one_method_leave_out_who_beats_whom(tmp_path):
@@ -376,7 +385,7 @@ def test_figures_of_one_method_leave_out_who_beats_whom(tmp_path):
 
 def test_without_matplotlib_the_report_says_so(root, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    paths = write_report(read_comparison(root, {}), root)
+    paths = report_on(root)
     assert [path.name for path in paths] == ["comparison.md", "comparison.tex", "comparison.csv"]
     assert 'No figures: they need matplotlib; install it with: pip install -e ".[figures]"' in paths[0].read_text()
 

@@ -70,6 +70,8 @@ class Cell:
     """Where it runs and leaves its results."""
     commands: tuple[tuple[str, ...], ...]
     """The programs that run one after the other, each with its arguments."""
+    jobs: int
+    """Cells that run at the same time on its machine, at most."""
 
     @property
     def name(self) -> str:
@@ -118,4 +120,11 @@ def _cell(comparison: Comparison, config: Path, experiment: Experiment, budget: 
     if comparison.debug:
         experiment, train, grade = debug(experiment), [*train, "--debug"], [*grade, "--debug"]
     commands = tuple(tuple(map(str, words)) for words in (train, grade))
-    return Cell(config=config, num_transitions=budget, experiment=experiment, folder=folder, commands=commands)
+    return Cell(
+        config=config,
+        num_transitions=budget,
+        experiment=experiment,
+        folder=folder,
+        commands=commands,
+        jobs=comparison.jobs if comparison.slurm_partition is None else 1,
+    )

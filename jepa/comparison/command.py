@@ -29,6 +29,7 @@ from jepa.comparison.report import print_report, write_report
 from jepa.comparison.results import read_comparison
 from jepa.comparison.runner import run_cells
 from jepa.comparison.slurm import slurm_starter
+from jepa.comparison.tables import make_tables
 
 Command = TypeVar("Command", "Comparison", "ReportCommand")
 PROGRAMS = Path(__file__).resolve().parents[2]
@@ -123,8 +124,9 @@ def _starter(comparison: Comparison, programs: Path) -> StartJob:
 
 def _report(folder: Path, refused: dict[str, tuple[str, str]]) -> None:
     results = read_comparison(folder, refused)
-    paths = write_report(results, folder)
-    print_report(results)
+    tables = make_tables(results)
+    paths = write_report(tables, results, folder)
+    print_report(tables, results)
     print(f"\nWritten to {', '.join(map(str, paths))}")
 
 

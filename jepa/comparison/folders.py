@@ -44,8 +44,8 @@ class Entry:
     """The whole experiment as JSON."""
     commands: list
     """What is run, as one would type it."""
-    jobs: int = 1
-    """Cells that were running at the same time, at most."""
+    jobs: int
+    """Cells that were running at the same time on its machine, at most."""
     status: str = WAITING
     """How far it has come."""
     error: str = ""
@@ -80,6 +80,7 @@ def new_entry(cell: Cell) -> Entry:
         seed=cell.experiment.seed,
         experiment=to_json(cell.experiment),
         commands=[" ".join(words) for words in cell.commands],
+        jobs=cell.jobs,
     )
 
 

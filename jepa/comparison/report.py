@@ -14,7 +14,7 @@ from rich.console import Console
 
 from jepa.comparison.figures import write_figures
 from jepa.comparison.results import Result
-from jepa.comparison.tables import Column, Estimate, Group, Table, make_tables
+from jepa.comparison.tables import Column, Estimate, Group, Table
 
 LEDGER = (
     "num_problems", "solved_fraction", "mean_plan_length", "mean_optimal_length", "optimal_fraction",
@@ -22,6 +22,8 @@ LEDGER = (
     "seconds_per_problem", "false_claim_fraction", "exact_model_solved_fraction", "random_solved_fraction",
 )  # fmt: skip
 """Columns of comparison.csv that are taken from summary.json; `verifier_calls` from whatever field counts them."""
+DETAILS = ("domain", "method", "solved", "moves (optimal)", "nodes", "s / problem", "training s", "parameters", "seeds")
+"""Columns of the tables of details."""
 NOTES = (
     "Solved: share of test problems whose plan the exact verifier accepts, over seeds and problems; in brackets the "
     "95 % interval of a bootstrap over seeds and problems (with one seed, over problems only). Bold: the best of a "
@@ -32,17 +34,17 @@ NOTES = (
     "simulated successors per problem. Seconds per problem are of whole batches.",
 )
 _PERCENT = "{:.1f}"
-Style = Callable[[str], str]
+Show = Callable[[Estimate], str]
 
 
-def write_report(results: Sequence[Result], folder: Path) -> list[Path]:
+def write_report(tables: Sequence[Table], results: Sequence[Result], folder: Path) -> list[Path]:
     """Writes all files of the report and returns their paths.
 
     Args:
+      tables: Their numbers.
       results: All cells.
       folder: Output folder of the comparison.
     """
-    tables = make_tables(results)
     figures = write_figures(tables, folder)
     notes = [] if figures else ['No figures: they need matplotlib; install it with: pip install -e ".[figures]"']
     contents = {
@@ -55,15 +57,16 @@ def write_report(results: Sequence[Result], folder: Path) -> list[Path]:
     return [*(folder / name for name in contents), *figures]
 
 
-def print_report(results: Sequence[Result]) -> None:
-    """Prints how many problems each method solves, and the cells without results."""
+def print_report(tables: Sequence[Table], results: Sequence[Result]) -> None:
+    """Prints how many problems each method solves, without intervals, and the cells without results."""
     console = Console()
-    for table in make_tables(results):
+    for table in tables:
         shown = rich.table.Table(title=f"Solved, in %: {table.title}", box=box.SIMPLE_HEAD)
-        for head in ("domain", *table.methods):
-            shown.add_column(head, justify="right" if shown.columns else "left")
+        shown.add_column("domain", overflow="fold")
+        for method in table.methods:
+            shown.add_column(method, justify="right")
         for column in table.columns:
-            shown.add_row(_head(column, table), *(solved(table, method, column, str) for method in table.methods))
+            shown.add_row(_head(column, table), *(solved(table, method, column, _value) for method in table.methods))
         console.print(shown)
     for result in without_results(results):
         console.print(f"{result.name}: {result.status}", markup=False, highlight=False, soft_wrap=True)
@@ -79,11 +82,11 @@ def markdown(tables: Sequence[Table], results: Sequence[Result], notes: Sequence
     lines = ["# Comparison", ""]
     for table in tables:
         heads = [_head(column, table) for column in table.columns]
-        rows = [_success_row(table, method, lambda text: f"**{text}**") for method in table.methods]
+        rows = [_success_row(table, method, "**{}**") for method in table.methods]
         lines += [f"## Solved, in %: {table.title}", "", *_markdown_table(["method", *heads, "IQM", "gap"], rows)]
         lines += ["", f"## Details: {table.title}", "", *_markdown_table(DETAILS, _detail_rows(table))]
         if rows := _improvement_rows(table):
-            heads = ["X", "Y", "P(X beats Y)", "domains"]
+            heads = ["X", "Y", "P(X beats Y), %", "domains"]
             lines += ["", f"## Who beats whom: {table.title}", "", *_markdown_table(heads, rows)]
         lines.append("")
     if missing := without_results(results):
@@ -92,9 +95,6 @@ def markdown(tables: Sequence[Table], results: Sequence[Result], notes: Sequence
     jobs = max((result.jobs for result in results), default=1)
     crowd = f"Up to {jobs} cells ran at the same time on a machine, which slows each of them." if jobs > 1 else ""
     return "\n\n".join(["\n".join(lines).rstrip(), *filter(None, (*NOTES, crowd, *notes))]) + "\n"
-
-
-DETAILS = ("domain", "method", "solved", "moves (optimal)", "nodes", "s / problem", "training s", "parameters", "seeds")
 
 
 def _detail_rows(table: Table) -> list[list[str]]:
@@ -109,7 +109,7 @@ def _detail_rows(table: Table) -> list[list[str]]:
 def _details(table: Table, method: str, column: Column, group: Group) -> list[str]:
     moves, optimal = group.lengths
     return [
-        solved(table, method, column, str),
+        solved(table, method, column, _interval),
         f"{_number(moves, '{:.2f}')} ({_number(optimal, '{:.2f}')})",
         _number(group.mean("mean_nodes_generated"), "{:,.0f}"),
         _number(group.mean("seconds_per_problem"), "{:.4f}"),
@@ -119,30 +119,34 @@ def _details(table: Table, method: str, column: Column, group: Group) -> list[st
     ]
 
 
-def _success_row(table: Table, method: str, emphasise: Style) -> list[str]:
+def _success_row(table: Table, method: str, bold: str) -> list[str]:
+    def show_best(estimate: Estimate) -> str:
+        return _interval(estimate).replace(_value(estimate), bold.format(_value(estimate)), 1)
+
     cells = [
-        solved(table, method, column, emphasise if method in table.best(column) else str) for column in table.columns
+        solved(table, method, column, show_best if method in table.best(column) else _interval)
+        for column in table.columns
     ]
-    aggregate = table.aggregate(method)
+    aggregate = table.aggregates[method]
     if aggregate is None:
         return [method, *cells, "-", "-"]
-    return [method, *cells, _estimate(aggregate.iqm, str), _PERCENT.format(100 * aggregate.gap)]
+    planned = {result.seed for group in table.groups.values() for result in group.results}
+    seeds = "" if aggregate.num_seeds == len(planned) else f" ({aggregate.num_seeds} of {len(planned)} seeds)"
+    return [method, *cells, _interval(aggregate.iqm) + seeds, _PERCENT.format(100 * aggregate.gap)]
 
 
 def _improvement_rows(table: Table) -> list[list[str]]:
-    return [
-        [one.better, one.worse, _estimate(one.probability, str), str(one.num_columns)] for one in table.improvements
-    ]
+    return [[one.better, one.worse, _interval(one.probability), str(one.num_columns)] for one in table.improvements]
 
 
-def solved(table: Table, method: str, column: Column, style: Style) -> str:
+def solved(table: Table, method: str, column: Column, show: Show) -> str:
     """Returns what a table shows of a method in a column: never nothing where cells are missing or have failed.
 
     Args:
       table: The table.
       method: Row.
       column: Column.
-      style: Applied to the number.
+      show: Writes the share that is solved.
     """
     group = table.groups.get((method, column))
     if group is None:
@@ -151,15 +155,19 @@ def solved(table: Table, method: str, column: Column, style: Style) -> str:
     listed = ", ".join(f"{count} {status}" for status, count in sorted(missing.items()))
     if group.success is None:
         return listed
-    return _estimate(group.success, style) + (f" ({listed})" if listed else "")
+    return show(group.success) + (f" ({listed})" if listed else "")
 
 
-def _estimate(estimate: Estimate, style: Style) -> str:
-    """Returns a share in percent with its interval."""
-    value = style(_PERCENT.format(100 * estimate.value))
+def _value(estimate: Estimate) -> str:
+    """Returns a share in percent."""
+    return _PERCENT.format(100 * estimate.value)
+
+
+def _interval(estimate: Estimate) -> str:
+    """Returns a share in percent with its interval, if it has one."""
     if math.isnan(estimate.low):
-        return value
-    return f"{value} [{_PERCENT.format(100 * estimate.low)}, {_PERCENT.format(100 * estimate.high)}]"
+        return _value(estimate)
+    return f"{_value(estimate)} [{_PERCENT.format(100 * estimate.low)}, {_PERCENT.format(100 * estimate.high)}]"
 
 
 def _number(value: float, pattern: str) -> str:
@@ -183,7 +191,7 @@ def latex(tables: Sequence[Table]) -> str:
     for table in tables:
         heads = ["method", *(_head(column, table) for column in table.columns), "IQM", "gap"]
         # Bold is applied to numbers alone, which need no escapes, so that everything can be escaped afterwards.
-        rows = [_success_row(table, method, lambda text: f"<b>{text}</b>") for method in table.methods]
+        rows = [_success_row(table, method, "<b>{}</b>") for method in table.methods]
         caption = f"Solved test problems in %, with 95 % intervals over seeds and problems; {table.title}."
         parts.append(_latex_table(heads, rows, caption, f"l{'r' * (len(heads) - 1)}"))
         caption = f"Plans and what they cost; {table.title}."

@@ -33,7 +33,7 @@ class Result:
     reason: str
     """Why it is not finished; empty if nothing is wrong."""
     jobs: int
-    """Cells that ran at the same time, at most; 0 if unknown."""
+    """Cells that ran at the same time on its machine, at most; 0 if unknown."""
     results: Results | None
     """What it has to show; None unless it is finished."""
 

@@ -74,7 +74,7 @@ def run_cells(
         try:
             while (waiting or running) and not received:
                 while waiting and len(running) < jobs and not received:
-                    running.append(_begin(waiting.popleft(), start, jobs))
+                    running.append(_begin(waiting.popleft(), start))
                     show(f"{running[-1].cell.name} started", num_ended, _outlook(waiting, running, taken, jobs))
                 for one in [one for one in running if not received]:
                     if (status := one.job.poll()) is not None:
@@ -105,9 +105,9 @@ def _received_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _begin(cell: Cell, start: StartJob, jobs: int) -> _Running:
+def _begin(cell: Cell, start: StartJob) -> _Running:
     seconds = read_entry(cell.folder).seconds if (cell.folder / "cell.json").exists() else 0.0
-    entry = dataclasses.replace(new_entry(cell), status=RUNNING, jobs=jobs, seconds=seconds)
+    entry = dataclasses.replace(new_entry(cell), status=RUNNING, seconds=seconds)
     write_entry(cell.folder, entry)
     log = cell.folder / "log.txt"
     log.touch()

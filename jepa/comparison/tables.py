@@ -135,8 +135,12 @@ class Table:
         best = max(found.values(), key=lambda estimate: estimate.value)
         return {method for method, one in found.items() if one.high >= best.low and one.low <= best.high}
 
-    def aggregate(self, method: str) -> Aggregate | None:
-        """Returns what a method reaches over several columns; None unless there is a seed that is finished in all."""
+    @functools.cached_property
+    def aggregates(self) -> dict[str, Aggregate | None]:
+        """What each method reaches over several columns; None unless it has a seed that is finished in all."""
+        return {method: self._aggregate(method) for method in self.methods}
+
+    def _aggregate(self, method: str) -> Aggregate | None:
         groups = [self.groups.get((method, column)) for column in self.columns]
         if len(groups) < 2 or None in groups:
             return None
