@@ -33,6 +33,8 @@ experiment = json.loads((folder / "cell.json").read_text())["experiment"]
 (folder / "config.json").write_text(json.dumps(experiment))
 (folder / "environment.json").write_text(json.dumps(dict(os.environ)))
 print("training", name, flush=True)
+if order == "exit 3":
+    sys.exit(3)
 if order == "fail":
     sys.exit("error: the loss became nan\\nTry a lower learning rate")
 if order.startswith("meet"):

@@ -167,12 +167,16 @@ def test_a_failed_cell_is_kept_named_and_run_again_only_on_request(place, capsys
 def test_error_is_of_the_last_attempt(place):
     place.order({"cube/28/seed0": "fail"})
     run(place, "cube", seeds=(0,))
+    place.order({"cube/28/seed0": "exit 3"})
+    assert run(place, "cube", seeds=(0,), retry_failed=True) == 1
+    first, command, printed = place.cell("cube/28/seed0")["error"].splitlines()
+    assert (first, command[:2], printed) == ("exit status 3", "$ ", "training cube/28/seed0")
     place.order({"cube/28/seed0": "no summary"})
     assert run(place, "cube", seeds=(0,), retry_failed=True) == 1
     entry = place.cell("cube/28/seed0")
     assert entry["error"] == "all commands ended well, but summary.json cannot be read: No such file or directory"
     log = (place.output / "cube/28/seed0/log.txt").read_text()
-    assert log.count("$ ") == 3 and "the loss became nan" in log  # The log keeps all of them.
+    assert log.count("$ ") == 4 and "the loss became nan" in log  # The log keeps all of them.
 
 
 def test_results_of_another_run_are_no_success(place):
@@ -204,6 +208,17 @@ def spoil_a_record(folder: Path) -> None:
     (folder / "records.jsonl").write_text(text.replace('"solved"', '"sovled"'))
 
 
+def regrade_a_record(folder: Path) -> None:
+    text = (folder / "records.jsonl").read_text()
+    (folder / "records.jsonl").write_text(text.replace('"solved": true', '"solved": false', 1))
+
+
+def swap_planner(folder: Path) -> None:
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["config"]["agent"]["planner"]["width"] += 1
+    (folder / "summary.json").write_text(json.dumps(summary))
+
+
 def spoil_cell(folder: Path) -> None:
     (folder / "cell.json").write_text("[]")
 
@@ -225,6 +240,8 @@ def lose_cell(folder: Path) -> None:
         (lose_summary, "summary.json cannot be read: No such file"),
         (swap_seed, "summary.json must have seed 0, came 9"),
         (lose_a_record, "not of the same grading"),
+        (regrade_a_record, "not of the same grading"),
+        (swap_planner, "summary.json is of another experiment than cell.json"),
         (spoil_a_record, "KeyError"),
         (spoil_cell, "cell.json is damaged, it holds a list"),
         (lose_a_field, "cell.json is damaged or of another version; see jobs"),
@@ -280,7 +297,14 @@ def test_what_was_broken_off_is_continued_without_being_asked(place, status):
     assert run(place, "cube", seeds=(0,)) == 0
     assert place.calls() == both("cube/28/seed0")
     seconds = read_entry(cell.folder).seconds
-    assert seconds < 100 if status == "waiting" else 100 < seconds < 110  # All attempts count.
+    assert 100 < seconds < 110 or status == "waiting"  # All attempts count.
+
+
+def test_a_cell_that_has_not_started_takes_the_config_of_today(place):
+    (cell,) = plan_cells(place.comparison("cube", seeds=(0,), num_problems=5))
+    write_entry(cell.folder, new_entry(cell))
+    assert run(place, "cube", seeds=(0,)) == 0
+    assert place.cell("cube/28/seed0")["experiment"]["evaluation"]["num_problems"] == 1000
 
 
 @pytest.mark.parametrize("num_jobs", [1, 3])
@@ -306,7 +330,7 @@ def is_alive(pid: int) -> bool:
 
 
 def signal_when_there(paths: list[Path], number: int) -> None:
-    """Sends this process a signal as soon as all cells hang, twice: the second must not hasten anything."""
+    """Sends this process a signal as soon as all of these files exist."""
 
     def send() -> None:
         while not all(path.exists() for path in paths):
@@ -325,8 +349,9 @@ def test_interruption_ends_all_processes_and_can_be_continued(place, capsys, mon
     place.order({"tiles/42/seed0": order, "cube/28/seed1": order})
     pids = [place.output / name / "pids.json" for name in ("tiles/42/seed0", "cube/28/seed1")]
     signal_when_there(pids, number)
-    handler = signal.getsignal(number)
+    handler, began = signal.getsignal(number), time.monotonic()
     assert run(place, jobs=2) == code
+    assert time.monotonic() - began < 30.0  # By itself each of them would take a minute.
     assert signal.getsignal(number) is handler
     assert "interrupted; the same command continues" in capsys.readouterr().err
     children = [pid for path in pids for pid in json.loads(path.read_text())]
@@ -341,6 +366,17 @@ def test_interruption_ends_all_processes_and_can_be_continued(place, capsys, mon
     place.order({})
     assert run(place) == 0
     assert place.calls() == both(*FOUR[1:])
+
+
+def test_what_nohup_ignores_interrupts_nothing(place):
+    place.order({"cube/28/seed0": "meet 1"})
+    signal_when_there([place.programs / "met-seed0"], signal.SIGHUP)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert run(place, "cube", seeds=(0,)) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert place.calls() == both("cube/28/seed0")
 
 
 def test_error_in_the_loop_leaves_no_process_behind(place):

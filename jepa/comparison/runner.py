@@ -91,13 +91,17 @@ def run_cells(
 
 @contextlib.contextmanager
 def _received_signals() -> Iterator[list[int]]:
-    """Yields a list that signals to end are appended to instead of raising anywhere, which could lose a process."""
+    """Yields a list that signals to end are appended to instead of raising anywhere, which could lose a process.
+
+    What is ignored stays ignored, as the end of the terminal under nohup.
+    """
     received: list[int] = []
 
     def receive(number: int, frame: FrameType | None) -> None:
         received.append(number)
 
-    before = {number: signal.signal(number, receive) for number in _SIGNALS}
+    heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, receive) for number in heeded}
     try:
         yield received
     finally:
