@@ -1,24 +1,37 @@
-"""Grades a run on problems it never saw: `python eval.py runs/pocket_cube/seed0 [--planner.width 64]`."""
+"""Grades a run on problems it never saw: `python eval.py runs/pocket_cube/seed0 [--planner.width 64]`.
+
+Compares methods: `python eval.py compare configs/comparison/*.py`, then or meanwhile `python eval.py report FOLDER`.
+"""
 
 import sys
 
 from jepa.cli import parse_eval, user_errors
+from jepa.comparison.command import compare, report_comparison
 from jepa.console import print_report, progress
 from jepa.report import evaluate_run, require_writable, write_report
 from jepa.runs import load_run
+
+COMMANDS = {"compare": compare, "report": report_comparison}
 
 
 def main() -> None:
     """Runs the command line."""
     with user_errors():
-        experiment, folder, output = parse_eval(sys.argv[1:])
-        run = load_run(folder, experiment)
-        require_writable(output)
-        with progress() as show:
-            report = evaluate_run(run, show)
-        path = write_report(report, output)
-        print_report(report, experiment.env)
-        print(f"\nWritten to {path} and {output / 'records.jsonl'}")
+        if command := COMMANDS.get("".join(sys.argv[1:2])):
+            sys.exit(command(sys.argv[2:]))
+        grade()
+
+
+def grade() -> None:
+    """Grades one run."""
+    experiment, folder, output = parse_eval(sys.argv[1:])
+    run = load_run(folder, experiment)
+    require_writable(output)
+    with progress() as show:
+        report = evaluate_run(run, show)
+    path = write_report(report, output)
+    print_report(report, experiment.env)
+    print(f"\nWritten to {path} and {output / 'records.jsonl'}")
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def parse_eval(arguments: list[str]) -> tuple[Experiment, Path, Path]:
     Raises:
       ValueError: there is no such run.
     """
-    run_dir = _positional(arguments, "a run folder, such as runs/pocket_cube/seed0")
+    run_dir = _positional(arguments, "a run folder, such as runs/pocket_cube/seed0, or the word compare or report")
     trained = read_config(run_dir)
     about = "Grades a trained run. Only planner and test problems can be changed; the other flags are refused."
     command = _parse(EvalCommand(experiment=trained), arguments, about)

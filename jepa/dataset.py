@@ -81,6 +81,8 @@ def dataset_path(root: Path, env: Env, behaviour: Behaviour, num_transitions: in
 def collect(env: Env, behaviour: Behaviour, num_transitions: int, seed: int, root: Path) -> Path:
     """Collects a dataset into its usual folder, or finds it there complete and valid; returns the folder.
 
+    Processes that collect the same dataset at the same time all get it: the first to finish puts it in place.
+
     Raises:
       ValueError: `num_transitions` does not fit the walk length, or the folder is there but damaged, not this
         dataset, or recorded under other rules.
@@ -88,8 +90,8 @@ def collect(env: Env, behaviour: Behaviour, num_transitions: int, seed: int, roo
     folder = dataset_path(root, env, behaviour, num_transitions, seed)
     if not folder.exists():
         walks = collect_walks(env, behaviour, num_transitions, seed)
-        save_dataset(folder, walks, env=env, behaviour=behaviour, seed=seed)
-        return folder
+        if _save_unless_there(folder, walks, env, behaviour, seed):
+            return folder
     walks = load_dataset(folder, env)
     manifest = read_manifest(folder)
     expected = {
@@ -104,6 +106,20 @@ def collect(env: Env, behaviour: Behaviour, num_transitions: int, seed: int, roo
         reason = f"its moves break the rules of {env.name}, which were changed after the recording"
         raise refusal(folder / "manifest.json", reason)
     return folder
+
+
+def _save_unless_there(folder: Path, walks: Trajectories, env: Env, behaviour: Behaviour, seed: int) -> bool:
+    """Puts a dataset in place in one go; False if another process was faster, whose dataset stays."""
+    temporary = folder.parent / f".{folder.name}-{uuid.uuid4().hex}"
+    save_dataset(temporary, walks, env=env, behaviour=behaviour, seed=seed)
+    try:
+        os.rename(temporary, folder)
+    except OSError:
+        shutil.rmtree(temporary)
+        if not folder.exists():
+            raise
+        return False
+    return True
 
 
 def _obeys_rules(trajectories: Trajectories, env: Env) -> bool:

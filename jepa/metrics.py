@@ -7,6 +7,7 @@ inputs that cannot be meant are a `ValueError`.
 import math
 import statistics
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Real
@@ -132,13 +133,13 @@ def stratified_bootstrap_interval(
     Raises:
         ValueError: If the array is empty or not finite, or a number makes no sense.
     """
-    num_seeds, num_problems = _checked_matrix(values, num_resamples)
+    num_seeds, num_problems = _checked_matrix(values)
 
     def draw(rng: np.random.Generator) -> np.ndarray:
         rows = rng.integers(num_seeds, size=(num_seeds, num_problems))
         return np.take_along_axis(values, rows, axis=0)
 
-    return _percentile_interval(draw, statistic, num_resamples, seed, confidence)
+    return percentile_interval(draw, statistic, num_resamples, seed, confidence)
 
 
 def two_way_bootstrap_interval(
@@ -168,24 +169,37 @@ def two_way_bootstrap_interval(
     Raises:
         ValueError: If the array is empty or not finite, or a number makes no sense.
     """
-    num_seeds, num_problems = _checked_matrix(values, num_resamples)
+    num_seeds, num_problems = _checked_matrix(values)
 
     def draw(rng: np.random.Generator) -> np.ndarray:
         rows = rng.integers(num_seeds, size=num_seeds)
         columns = rng.integers(num_problems, size=num_problems)
         return values[np.ix_(rows, columns)]
 
-    return _percentile_interval(draw, statistic, num_resamples, seed, confidence)
+    return percentile_interval(draw, statistic, num_resamples, seed, confidence)
 
 
-def _percentile_interval(
-    draw: Callable[[np.random.Generator], np.ndarray],
-    statistic: Statistic,
+def percentile_interval(
+    draw: Callable[[np.random.Generator], Any],
+    statistic: Callable[[Any], float],
     num_resamples: int,
     seed: int,
     confidence: float,
 ) -> tuple[float, float]:
-    """Returns the percentiles of the statistic that cut off equal tails."""
+    """Returns the percentiles of a statistic that cut off equal tails of its bootstrap distribution.
+
+    Args:
+        draw: Draws one resample; the generator is the only source of chance.
+        statistic: Maps a resample to a number.
+        num_resamples: How many are drawn.
+        seed: Of the generator.
+        confidence: Coverage that is aimed at.
+
+    Raises:
+        ValueError: If there is no resample, or the confidence is outside (0, 1).
+    """
+    if num_resamples < 1:
+        raise ValueError(f"a bootstrap needs num_resamples >= 1, got {num_resamples}.")
     tail = (1 - _checked_confidence(confidence)) / 2
     rng = np.random.default_rng(seed)
     statistics_drawn = [statistic(draw(rng)) for _ in range(num_resamples)]
@@ -200,12 +214,10 @@ def _average_ranks(values: np.ndarray) -> Float[np.ndarray, " B"]:
     return (last_rank - (sizes - 1) / 2)[group]
 
 
-def _checked_matrix(values: np.ndarray, num_resamples: int) -> tuple[int, int]:
+def _checked_matrix(values: np.ndarray) -> tuple[int, int]:
     """Returns the numbers of seeds and problems of a matrix that can be resampled."""
     if values.size == 0:
         raise ValueError(f"a bootstrap needs at least 1 seed and 1 problem, got shape {values.shape}.")
-    if num_resamples < 1:
-        raise ValueError(f"a bootstrap needs num_resamples >= 1, got {num_resamples}.")
     _require_finite(values, "values")
     return values.shape
 

@@ -35,7 +35,7 @@ LAYERS = (
     {"planners"},
     {"agents"},
     {"evaluation"},
-    {"metrics"},
+    {"metrics", "statistics"},
     {"answers"},
     {"diagnostics"},
     {"config"},
@@ -44,6 +44,7 @@ LAYERS = (
     {"report"},
     {"console"},
     {"cli"},
+    {"comparison"},
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # A planner works on latents and pure functions alone, so that it cannot peek at the true state.

@@ -354,6 +354,21 @@ def test_collect_works_once(tmp_path, cube_walks):
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == times
 
 
+def test_two_that_collect_the_same_at_once_both_get_it(tmp_path, monkeypatch):
+    """The second to finish finds the folder of the first in place, as jobs of one comparison do."""
+
+    def while_another_collects(*arguments):
+        with monkeypatch.context() as patch:
+            patch.setattr("jepa.dataset.collect_walks", collect_walks)
+            collect(CUBE, BEHAVIOUR, 14, 0, tmp_path)
+        return collect_walks(*arguments)
+
+    monkeypatch.setattr("jepa.dataset.collect_walks", while_another_collects)
+    folder = collect(CUBE, BEHAVIOUR, 14, 0, tmp_path)
+    assert same(load_dataset(folder, CUBE), collect_walks(CUBE, BEHAVIOUR, 14, 0))
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
 @pytest.mark.parametrize(
     ("edit", "reason"),
     [

@@ -1,0 +1,151 @@
+"""The command lines `eval.py compare` and `eval.py report`."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import tyro
+
+from jepa.checkpoint import run_lock
+from jepa.comparison.cells import Cell, Comparison, plan_cells
+from jepa.comparison.folders import (
+    CHANGED,
+    DAMAGED,
+    FAILED,
+    FINISHED,
+    WAITING,
+    inspect,
+    make_room,
+    new_entry,
+    read_entry,
+    write_entry,
+)
+from jepa.comparison.jobs import LocalJob, StartJob, num_usable_cores, python_commands, thread_limits
+from jepa.comparison.progress import progress
+from jepa.comparison.report import print_report, write_report
+from jepa.comparison.results import read_comparison
+from jepa.comparison.runner import run_cells
+from jepa.comparison.slurm import slurm_starter
+from jepa.comparison.tables import make_tables
+
+Command = TypeVar("Command", "Comparison", "ReportCommand")
+PROGRAMS = Path(__file__).resolve().parents[2]
+"""Folder of train.py and eval.py."""
+_ONLY_ON_REQUEST = (FAILED, DAMAGED, CHANGED)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReportCommand:
+    """What `eval.py report` is to do."""
+
+    folder: tyro.conf.Positional[Path]
+    """Folder of a comparison, such as runs/comparison."""
+
+
+def compare(arguments: Sequence[str]) -> int:
+    """Runs or continues a comparison and writes its report.
+
+    Returns:
+      The exit status: 0 if all cells are finished, 1 if some are not, and 128 plus the signal that interrupted it.
+
+    Raises:
+      ValueError: a config, seed or budget is wrong, or another process has the output folder.
+    """
+    about = "Trains and grades every config with every budget and seed, or continues; then writes the report."
+    comparison = _parse(Comparison, "compare", arguments, about)
+    cells = plan_cells(comparison)
+    with run_lock(comparison.output):
+        return run_comparison(comparison, cells, PROGRAMS)
+
+
+def report_comparison(arguments: Sequence[str]) -> int:
+    """Writes the report of a comparison, finished or not, without running anything.
+
+    Raises:
+      ValueError: there is no comparison in the folder.
+    """
+    about = "Writes comparison.md, .tex, .csv and figures of a comparison, finished or not."
+    folder = _parse(ReportCommand, "report", arguments, about).folder
+    _report(folder, {})
+    return 0
+
+
+def run_comparison(comparison: Comparison, cells: Sequence[Cell], programs: Path) -> int:
+    """Runs what is not finished yet, writes the report and returns the exit status.
+
+    Args:
+      comparison: What was asked for.
+      cells: All its cells.
+      programs: Folder of train.py and eval.py.
+
+    Raises:
+      ValueError: Slurm is asked for without its package.
+    """
+    start = _starter(comparison, programs)
+    states = {cell.name: inspect(cell) for cell in cells}
+    refused = {
+        name: state for name, state in states.items() if state[0] in _ONLY_ON_REQUEST and not comparison.retry_failed
+    }
+    to_run = [cell for cell in cells if cell.name not in refused and states[cell.name][0] != FINISHED]
+    _say(f"{len(cells)} cells: {len(cells) - len(to_run) - len(refused)} finished, {len(to_run)} to run")
+    for name, (status, reason) in refused.items():
+        _say(f"{name} is {status} and left alone; --retry-failed runs it again\n{_indented(reason)}")
+    for cell in to_run:
+        make_room(cell)
+        if states[cell.name][0] in (WAITING, DAMAGED, CHANGED):
+            write_entry(cell.folder, new_entry(cell))  # So that the report knows what is still missing.
+    taken = {cell.name: read_entry(cell.folder).seconds for cell in cells if states[cell.name][0] == FINISHED}
+    with progress(len(to_run)) as show:
+        interruption = run_cells(to_run, start, comparison.jobs, taken, show)
+    if interruption is not None:
+        _say("interrupted; the same command continues every cell from its last checkpoint")
+        return 128 + interruption
+    unfinished = refused | {cell.name: state for cell in to_run if (state := inspect(cell))[0] != FINISHED}
+    _report(comparison.output, unfinished)
+    for name, (status, reason) in unfinished.items():
+        _say(f"{name} is {status}; its log is {comparison.output / name / 'log.txt'}\n{_indented(reason)}")
+    return 1 if unfinished else 0
+
+
+def _starter(comparison: Comparison, programs: Path) -> StartJob:
+    """Returns what starts a cell: here, or on the cluster if one is asked for."""
+    if comparison.slurm_partition is not None:
+        return slurm_starter(comparison, programs)
+    limits = thread_limits(comparison.jobs, num_usable_cores(), os.environ)
+
+    def start(cell: Cell) -> LocalJob:
+        return LocalJob(python_commands(cell, programs), cell.folder / "log.txt", os.environ | limits)
+
+    return start
+
+
+def _report(folder: Path, refused: dict[str, tuple[str, str]]) -> None:
+    results = read_comparison(folder, refused)
+    tables = make_tables(results)
+    paths = write_report(tables, results, folder)
+    print_report(tables, results)
+    print(f"\nWritten to {', '.join(map(str, paths))}")
+
+
+def _parse(command: type[Command], name: str, arguments: Sequence[str], about: str) -> Command:
+    try:
+        return tyro.cli(
+            command,
+            args=arguments,
+            prog=f"{Path(sys.argv[0]).name} {name}",
+            description=about,
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
+    except SystemExit as end:  # tyro has said what is wrong, and exits with 2; here every such error exits with 1.
+        sys.exit(1 if end.code else 0)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

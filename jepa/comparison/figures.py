@@ -1,0 +1,168 @@
+"""Figures of a comparison for a paper, as PDF and PNG, in colours that the colour-blind can tell apart."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jepa.comparison.tables import Column, Group, Table
+from jepa.statistics import performance_profile
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
+"""Of Okabe and Ito (2008), "Color universal design"."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+"""So that methods differ in print without colours as well."""
+STYLE = {
+    "font.size": 8.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+    "lines.markersize": 4.0,
+    "pdf.fonttype": 42,
+    "savefig.dpi": 200,
+}
+_PANEL_INCHES = (2.6, 2.1)
+_PANELS_PER_ROW = 3
+
+
+def write_figures(tables: Sequence[Table], folder: Path) -> list[Path]:
+    """Writes the figures that the results allow and returns their paths; none without matplotlib.
+
+    Args:
+      tables: All tables of the comparison.
+      folder: Where to.
+    """
+    try:
+        import matplotlib
+    except ModuleNotFoundError:
+        return []
+    methods = sorted({method for table in tables for method in table.methods})
+    looks = {
+        method: {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)], "label": method}
+        for index, method in enumerate(methods)
+    }
+    figures = {
+        "success_by_transitions": _by_domain(tables, looks, _draw_transitions, "recorded transitions"),
+        "success_by_nodes": _by_domain(tables, looks, _draw_nodes, "nodes per problem"),
+        "performance_profiles": [(table.title, _profiles(table, looks)) for table in tables],
+        "probability_of_improvement": [(table.title, _improvements(table)) for table in tables if table.improvements],
+    }
+    paths = []
+    with matplotlib.rc_context(STYLE):
+        for name, panels in figures.items():
+            if panels:
+                paths += _write(panels, folder / name)
+    return paths
+
+
+Draw = Callable[[Any], None]
+"""Draws into the axes of a panel."""
+Looks = dict[str, dict[str, str]]
+"""Colour, marker and label by method."""
+Points = list[tuple[Column, Group]]
+"""What one method has on one domain."""
+
+
+def _write(panels: Sequence[tuple[str, Draw]], stem: Path) -> list[Path]:
+    """Writes a figure of panels with titles; without pyplot, which would choose a display."""
+    from matplotlib.figure import Figure
+
+    num_columns = min(len(panels), _PANELS_PER_ROW)
+    num_rows = -(-len(panels) // num_columns)
+    width, height = _PANEL_INCHES
+    figure = Figure(figsize=(width * num_columns + 0.4, height * num_rows + 0.4), layout="constrained")
+    axes = list(figure.subplots(num_rows, num_columns, squeeze=False).flat)
+    for axis, (title, draw) in zip(axes, panels, strict=False):
+        draw(axis)
+        axis.set_title(title)
+    for axis in axes[len(panels) :]:
+        axis.set_axis_off()
+    legends = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes]
+    handles = {label: handle for legend in legends for handle, label in legend}
+    if handles:
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(4, len(handles)))
+    paths = [stem.with_suffix(suffix) for suffix in (".pdf", ".png")]
+    for path in paths:
+        # Without dates the same results give the same files.
+        figure.savefig(path, metadata={"CreationDate": None} if path.suffix == ".pdf" else {"Software": None})
+    return paths
+
+
+def _by_domain(
+    tables: Sequence[Table], looks: Looks, draw: Callable[[Any, Points, dict[str, str]], None], label: str
+) -> list[tuple[str, Draw]]:
+    """Returns a panel per domain: solved share by something with a logarithmic axis."""
+    panels = []
+    for domain in sorted({column.domain for table in tables for column in table.columns}):
+        found = {
+            method: sorted(
+                (
+                    (column, group)
+                    for table in tables
+                    for (other, column), group in table.groups.items()
+                    if other == method and column.domain == domain and group.success is not None
+                ),
+                key=lambda point: point[0].num_transitions,
+            )
+            for method in looks
+        }
+
+        def panel(axis: Any, found: dict[str, Points] = found) -> None:
+            for method, points in found.items():
+                if points:
+                    draw(axis, points, looks[method])
+            axis.set(xscale="log", xlabel=label, ylabel="solved", ylim=(-0.03, 1.03))
+
+        panels.append((domain, panel))
+    return panels
+
+
+def _draw_transitions(axis: Any, points: Points, look: dict[str, str]) -> None:
+    budgets = [column.num_transitions for column, _ in points]
+    _draw_points(axis, budgets, points, look | {"linestyle": "-"})
+
+
+def _draw_nodes(axis: Any, points: Points, look: dict[str, str]) -> None:
+    nodes = [group.mean("mean_nodes_generated") for _, group in points]
+    if np.nanmax(nodes, initial=0.0) > 0.0:  # A method without search has no place on a logarithmic axis.
+        _draw_points(axis, nodes, points, look | {"linestyle": "none"})
+
+
+def _draw_points(axis: Any, x: Sequence[float | int], points: Points, look: dict[str, str]) -> None:
+    found = [group.success for _, group in points]
+    values = np.array([one.value for one in found])
+    # A bootstrap interval of a share at the border can end a rounding error beyond its own estimate.
+    below = np.maximum(0.0, values - [one.low for one in found])
+    above = np.maximum(0.0, [one.high for one in found] - values)
+    axis.errorbar(x, values, yerr=[below, above], capsize=2, **look)
+
+
+def _profiles(table: Table, looks: Looks) -> Draw:
+    def draw(axis: Any) -> None:
+        thresholds = np.linspace(0.0, 1.0, 201)
+        for method in table.methods:
+            rates = [group.rates for (other, _), group in table.groups.items() if other == method and group.finished]
+            if rates:
+                profile = performance_profile(np.concatenate(rates), thresholds)
+                axis.step(thresholds, profile, where="post", color=looks[method]["color"], label=method)
+        axis.set(xlabel="solved share s", ylabel="runs above s", ylim=(-0.03, 1.03))
+
+    return draw
+
+
+def _improvements(table: Table) -> Draw:
+    def draw(axis: Any) -> None:
+        pairs = table.improvements[::-1]
+        values = np.array([pair.probability.value for pair in pairs])
+        ends = np.array([[pair.probability.low, pair.probability.high] for pair in pairs])
+        ends = np.where(np.isnan(ends), values[:, None], ends)
+        error = np.abs(ends - values[:, None]).T
+        axis.errorbar(values, np.arange(len(pairs)), xerr=error, fmt="o", capsize=2, color=COLOURS[0])
+        axis.axvline(0.5, color=COLOURS[-1], linewidth=0.8, linestyle="--")
+        axis.set_yticks(np.arange(len(pairs)), [f"{pair.better}\nover {pair.worse}" for pair in pairs])
+        axis.set(xlabel="P(X beats Y)", xlim=(-0.03, 1.03), ylim=(-0.5, len(pairs) - 0.5))
+
+    return draw

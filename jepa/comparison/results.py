@@ -1,0 +1,126 @@
+"""All cells of a comparison as they lie on disk, finished or not, each with the names that tables know it by."""
+
+import dataclasses
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from jepa.comparison.cells import cell_name
+from jepa.comparison.folders import DAMAGED, FINISHED, Entry, Results, read_entry, read_results
+
+UNKNOWN = "?"
+"""Method and domain of a cell whose cell.json cannot be read."""
+OTHER_PROBLEMS = "other problems"
+"""Status of a finished cell that was graded on other problems than most of its domain."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Result:
+    """What is known of one cell."""
+
+    name: str
+    """Such as `pocket_cube/14000/seed0`."""
+    method: str
+    """Row of a table."""
+    domain: str
+    """Column of a table, together with the budget."""
+    num_transitions: int
+    """The budget that was asked for."""
+    seed: int
+    """Seed of training."""
+    status: str
+    """Whether it is finished, and what it is otherwise."""
+    reason: str
+    """Why it is not finished; empty if nothing is wrong."""
+    jobs: int
+    """Cells that ran at the same time on its machine, at most; 0 if unknown."""
+    results: Results | None
+    """What it has to show; None unless it is finished."""
+
+    @property
+    def config(self) -> str:
+        """Name of its config."""
+        return self.name.split("/", 1)[0]
+
+
+def read_comparison(folder: Path, refused: Mapping[str, tuple[str, str]]) -> list[Result]:
+    """Reads all cells below a folder.
+
+    Args:
+      folder: Output folder of a comparison.
+      refused: By name of a cell, status and reason where more is known than its files tell.
+
+    Raises:
+      ValueError: there is no cell.
+    """
+    folders = [path for path in folder.glob("*/[0-9]*/seed[0-9]*") if path.is_dir()]
+    if not folders:
+        raise ValueError(f"expected the folder of a comparison, but no cell is in {folder}; see `eval.py compare`")
+    results = sorted((_read(path, refused) for path in folders), key=_order)
+    return _require_same_problems(_with_names(results))
+
+
+def _order(result: Result) -> tuple[str, int, int]:
+    return result.config, result.num_transitions, result.seed
+
+
+def _read(folder: Path, refused: Mapping[str, tuple[str, str]]) -> Result:
+    name, entry, results = cell_name(folder), None, None
+    try:
+        entry = read_entry(folder)
+        status, reason = refused.get(name, (entry.status, entry.error))
+        results = read_results(folder, entry) if status == FINISHED else None
+    except ValueError as error:
+        status, reason = DAMAGED, str(error)
+    return Result(
+        name=name,
+        method=_name("method", entry, results),
+        domain=_name("domain", entry, results),
+        num_transitions=int(folder.parent.name),
+        seed=int(folder.name.removeprefix("seed")),
+        status=status,
+        reason=reason,
+        jobs=entry.jobs if entry else 0,
+        results=results,
+    )
+
+
+def _name(field: str, entry: Entry | None, results: Results | None) -> str:
+    """Returns what a summary says of its method or domain, or what the config says."""
+    if results is not None and field in results.summary:
+        return str(results.summary[field])
+    return getattr(entry, field) if entry else UNKNOWN
+
+
+def _with_names(results: Sequence[Result]) -> list[Result]:
+    """Gives all cells of a config the names of its finished cells; configs that would share a row get their own."""
+    names = {}
+    for result in sorted(results, key=lambda result: (result.results is not None, result.method != UNKNOWN)):
+        names[result.config] = (result.method, result.domain)
+    configs = defaultdict(set)
+    for result in results:
+        configs[(*names[result.config], result.num_transitions)].add(result.config)
+    alike = set().union(*(group for group in configs.values() if len(group) > 1))
+    named = []
+    for result in results:
+        method, domain = names[result.config]
+        method = f"{method} ({result.config})" if result.config in alike or method == UNKNOWN else method
+        named.append(dataclasses.replace(result, method=method, domain=domain))
+    return named
+
+
+def _require_same_problems(results: Sequence[Result]) -> list[Result]:
+    """Leaves out cells that were graded on other problems than most of their domain, and says so."""
+    digests = defaultdict(Counter)
+    for result in results:
+        if result.results is not None:
+            digests[result.domain][result.results.problems_sha256] += 1
+    reason = "its test problems are not those of most cells of its domain; run them with the same --num-problems"
+    checked = []
+    for result in results:
+        if result.results is not None:
+            ((usual, _),) = digests[result.domain].most_common(1)
+            if result.results.problems_sha256 != usual:
+                result = dataclasses.replace(result, status=OTHER_PROBLEMS, reason=reason, results=None)
+        checked.append(result)
+    return checked

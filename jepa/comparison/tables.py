@@ -1,0 +1,201 @@
+"""Results to numbers with intervals: methods by domains, aggregates over domains, and who beats whom."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from jepa.comparison.results import UNKNOWN, Result
+from jepa.metrics import interquartile_mean, stratified_bootstrap_interval, two_way_bootstrap_interval
+from jepa.statistics import optimality_gap, probability_of_improvement, probability_of_improvement_interval
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A number with its 95 % interval."""
+
+    value: float
+    """The estimate."""
+    low: float
+    """Lower end; NaN where there are too few seeds for an interval."""
+    high: float
+    """Upper end."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Column:
+    """A domain with a budget."""
+
+    domain: str
+    """Name of the domain."""
+    num_transitions: int
+    """Recorded moves that methods may learn from."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Group:
+    """All seeds of one method on one domain with one budget."""
+
+    results: tuple[Result, ...]
+    """Finished or not, by seed."""
+
+    @functools.cached_property
+    def finished(self) -> list[Result]:
+        """Those that have something to show."""
+        return [result for result in self.results if result.results is not None]
+
+    @functools.cached_property
+    def success(self) -> Estimate | None:
+        """Share of problems solved, with the interval over seeds and problems; None without a finished cell."""
+        if not self.finished:
+            return None
+        solved = np.stack([result.results.solved for result in self.finished]).astype(float)
+        low, high = two_way_bootstrap_interval(solved, np.mean)
+        return Estimate(value=float(solved.mean()), low=low, high=high)
+
+    @property
+    def rates(self) -> Float[np.ndarray, " seeds"]:
+        """Share of problems solved by each finished seed: the score of a run."""
+        return np.array([result.results.solved.mean() for result in self.finished])
+
+    @functools.cached_property
+    def lengths(self) -> tuple[float, float]:
+        """Mean moves of right plans, and of the shortest ones for the same problems; NaN where unknown.
+
+        Problems whose shortest plan is unknown count only if it is unknown for all.
+        """
+        found = [result.results for result in self.finished]
+        moves = np.concatenate([one.plan_lengths[one.solved] for one in found]) if found else np.zeros(0)
+        optimal = np.concatenate([one.optimal_lengths[one.solved] for one in found]) if found else np.zeros(0)
+        known = np.isfinite(optimal)
+        if known.any():
+            return float(moves[known].mean()), float(optimal[known].mean())
+        return (float(moves.mean()) if moves.size else math.nan), math.nan
+
+    def mean(self, field: str) -> float:
+        """Returns the mean over seeds of a number in summary.json; NaN if no seed has it."""
+        values = [result.results.summary.get(field) for result in self.finished]
+        values = [value for value in values if value is not None]
+        return float(np.mean(values)) if values else math.nan
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Aggregate:
+    """A method over all columns of a table."""
+
+    iqm: Estimate
+    """Interquartile mean of the scores of its runs."""
+    gap: float
+    """How far its runs fall short of solving everything, on average."""
+    num_seeds: int
+    """Seeds that are finished in all columns; the others do not count."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Improvement:
+    """How often one method beats another."""
+
+    better: str
+    """The method that is asked about."""
+    worse: str
+    """The one that it is compared with."""
+    probability: Estimate
+    """That a run of the first beats a run of the second on the same domain."""
+    num_columns: int
+    """Domains and budgets where both have results."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Table:
+    """Methods by domains."""
+
+    title: str
+    """What the columns have in common."""
+    methods: tuple[str, ...]
+    """Rows."""
+    columns: tuple[Column, ...]
+    """Columns."""
+    groups: Mapping[tuple[str, Column], Group]
+    """By method and column; missing where nothing was planned."""
+
+    def success(self, method: str, column: Column) -> Estimate | None:
+        """Returns the success of a method; None if it has no result there."""
+        group = self.groups.get((method, column))
+        return group.success if group else None
+
+    def best(self, column: Column) -> set[str]:
+        """Returns the best method with all those whose interval overlaps its own; none if there is no other."""
+        found = {method: self.success(method, column) for method in self.methods}
+        found = {method: estimate for method, estimate in found.items() if estimate is not None}
+        if len(found) < 2:
+            return set()
+        best = max(found.values(), key=lambda estimate: estimate.value)
+        return {method for method, one in found.items() if one.high >= best.low and one.low <= best.high}
+
+    @functools.cached_property
+    def aggregates(self) -> dict[str, Aggregate | None]:
+        """What each method reaches over several columns; None unless it has a seed that is finished in all."""
+        return {method: self._aggregate(method) for method in self.methods}
+
+    def _aggregate(self, method: str) -> Aggregate | None:
+        groups = [self.groups.get((method, column)) for column in self.columns]
+        if len(groups) < 2 or None in groups:
+            return None
+        rates = [dict(zip((result.seed for result in one.finished), one.rates, strict=True)) for one in groups]
+        seeds = sorted(set.intersection(*(set(one) for one in rates)))
+        if not seeds:
+            return None
+        scores = np.array([[one[seed] for one in rates] for seed in seeds])
+        low, high = math.nan, math.nan
+        if len(seeds) > 1:  # One seed says nothing of others.
+            low, high = stratified_bootstrap_interval(scores, interquartile_mean)
+        iqm = Estimate(value=interquartile_mean(scores), low=low, high=high)
+        return Aggregate(iqm=iqm, gap=optimality_gap(scores), num_seeds=len(seeds))
+
+    @functools.cached_property
+    def improvements(self) -> list[Improvement]:
+        """All pairs of methods with common columns, the one that wins more often first."""
+        pairs = [(x, y) for index, x in enumerate(self.methods) for y in self.methods[index + 1 :]]
+        found = [self._improvement(x, y) for x, y in pairs]
+        return [one for one in found if one is not None]
+
+    def _improvement(self, x: str, y: str) -> Improvement | None:
+        columns = [column for column in self.columns if self.success(x, column) and self.success(y, column)]
+        if not columns:
+            return None
+        scores = {method: [self.groups[method, column].rates for column in columns] for method in (x, y)}
+        if probability_of_improvement(scores[x], scores[y]) < 0.5:
+            x, y = y, x
+        low, high = math.nan, math.nan
+        if all(len(rates) > 1 for side in scores.values() for rates in side):
+            low, high = probability_of_improvement_interval(scores[x], scores[y])
+        value = probability_of_improvement(scores[x], scores[y])
+        probability = Estimate(value=value, low=low, high=high)
+        return Improvement(better=x, worse=y, probability=probability, num_columns=len(columns))
+
+
+def make_tables(results: Sequence[Result]) -> list[Table]:
+    """Returns one table per budget if all domains have the same budgets, otherwise a single one."""
+    groups: dict[tuple[str, Column], list[Result]] = {}
+    for result in results:
+        if result.domain == UNKNOWN:
+            continue  # Named among the cells without results.
+        column = Column(domain=result.domain, num_transitions=result.num_transitions)
+        groups.setdefault((result.method, column), []).append(result)
+    columns = sorted({column for _, column in groups}, key=lambda one: (one.domain, one.num_transitions))
+    budgets = sorted({column.num_transitions for column in columns})
+    domains = sorted({column.domain for column in columns})
+    if len(columns) == len(budgets) * len(domains):
+        parts = [[column for column in columns if column.num_transitions == budget] for budget in budgets]
+        titles = [f"{budget:,} transitions" for budget in budgets]
+    else:
+        parts, titles = [columns], ["transitions as in the head of each column"]
+    tables = []
+    for title, part in zip(titles, parts, strict=True):
+        inside = {key: Group(results=tuple(found)) for key, found in groups.items() if key[1] in part}
+        methods = tuple(sorted({method for method, _ in inside}))
+        tables.append(Table(title=title, methods=methods, columns=tuple(part), groups=inside))
+    return tables
