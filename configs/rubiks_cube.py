@@ -2,7 +2,7 @@
 
 Claim:     one latent per cubie and one matrix per turn are an exact model of 4.3 x 10^19 states.
 Command:   python train.py configs/rubiks_cube.py && python eval.py runs/rubiks_cube/seed0 --problems cube3.npz
-Expect:    not measured yet
+Expect:    not measured to the end yet (docs/domains.md)
 """
 
 from jepa.actors.learning import ActorLearning
@@ -44,9 +44,9 @@ config = Experiment(
         cost_training=Schedule(num_updates=200, batch_size=512, learning_rate=2e-3),
         actor=ActorLearning(
             head=ResidualMLPActor(hidden_width=1024, num_blocks=1),
-            imagination=Imagination(num_walks=1024, walk_length=26),
+            imagination=Imagination(num_walks=2048, walk_length=26),
             origin_fraction=1.0,
-            schedule=Schedule(num_updates=4500, batch_size=1024, learning_rate=2e-3),
+            schedule=Schedule(num_updates=24000, batch_size=1024, learning_rate=2e-3),
         ),
         planner=ProposalSearch(width=640, horizon=60),
     ),
