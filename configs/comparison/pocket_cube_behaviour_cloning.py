@@ -9,8 +9,12 @@ from pocket_cube_ours import config
 
 from jepa.agents.behaviour_cloning import BehaviourCloning
 from jepa.planners.proposal_search import ProposalSearch
+from jepa.training import Schedule
 
 config = dataclasses.replace(
     config,
-    agent=BehaviourCloning(planner=ProposalSearch(width=1, horizon=20)),
+    agent=BehaviourCloning(
+        training=Schedule(num_updates=3750, batch_size=1024, learning_rate=3e-4),
+        planner=ProposalSearch(width=1, horizon=20),
+    ),
 )

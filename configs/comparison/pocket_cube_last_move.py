@@ -9,8 +9,12 @@ from pocket_cube_ours import config
 
 from jepa.agents.last_move import LastMovePolicy
 from jepa.planners.proposal_search import ProposalSearch
+from jepa.training import Schedule
 
 config = dataclasses.replace(
     config,
-    agent=LastMovePolicy(planner=ProposalSearch(width=256, horizon=20)),
+    agent=LastMovePolicy(
+        training=Schedule(num_updates=3750, batch_size=1024, learning_rate=1e-3),
+        planner=ProposalSearch(width=256, horizon=20),
+    ),
 )

@@ -9,8 +9,12 @@ from pocket_cube_ours import config
 
 from jepa.agents.q_learning import QLearning
 from jepa.planners.beam_search import BeamSearch
+from jepa.training import Schedule
 
 config = dataclasses.replace(
     config,
-    agent=QLearning(planner=BeamSearch(width=256, horizon=20)),
+    agent=QLearning(
+        training=Schedule(num_updates=7500, batch_size=512, learning_rate=5e-4),
+        planner=BeamSearch(width=256, horizon=20),
+    ),
 )

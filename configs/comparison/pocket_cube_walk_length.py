@@ -9,8 +9,12 @@ from pocket_cube_ours import config
 
 from jepa.agents.walk_length import WalkLengthRegression
 from jepa.planners.beam_search import BeamSearch
+from jepa.training import Schedule
 
 config = dataclasses.replace(
     config,
-    agent=WalkLengthRegression(planner=BeamSearch(width=256, horizon=20)),
+    agent=WalkLengthRegression(
+        training=Schedule(num_updates=3750, batch_size=1024, learning_rate=1e-3),
+        planner=BeamSearch(width=256, horizon=20),
+    ),
 )
