@@ -95,7 +95,9 @@ def _details(summary: dict[str, Any]) -> Table:
         **_latents(summary),
         "planning": f"{summary['seconds_per_problem']:.3f} s per problem in batch",
         "training": f"{summary['training_seconds']:,.0f} s",
-        "moves seen": f"{summary['num_transitions']:,}",
+        (
+            "recorded moves" if "exact_model_solved_fraction" in summary else "moves seen"
+        ): f"{summary['num_transitions']:,}",
         "parameters": f"{summary['num_parameters']:,}",
     }
     table = Table(box=None, show_header=False, padding=(0, 2))

@@ -30,6 +30,7 @@ def test_loss_in_closed_form(offset):
         latents=jnp.tile(jnp.float32(times)[:, None], (NUM_WALKS, 1, 1)),
         successors=jnp.asarray(np.where(legal, (times + offset)[:, None], np.nan)[..., None], jnp.float32),
         legal_actions=jnp.asarray(legal),
+        undoing=jnp.zeros(legal.shape, bool),
         goals=jnp.zeros((NUM_WALKS, 1)),
         elapsed=jnp.tile(jnp.asarray(times), (NUM_WALKS, 1)),
     )
