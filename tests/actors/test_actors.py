@@ -112,7 +112,11 @@ def test_the_actor_finds_the_way_back_from_all_states(trained):
 
 
 def test_learning_is_a_function_of_the_seed(walks):
-    learning = dataclasses.replace(LEARNING, schedule=Schedule(num_updates=2, updates_per_call=2, batch_size=64))
+    learning = dataclasses.replace(
+        LEARNING,
+        imagination=Imagination(num_walks=8, walk_length=4),
+        schedule=Schedule(num_updates=2, updates_per_call=2, batch_size=16),
+    )
     results = []
     for _ in range(2):
         stage, params = make_stage(walks, learning)

@@ -22,6 +22,7 @@ from jepa.agents.quasimetric import QuasimetricRL
 from jepa.agents.random_plans import RandomPlans
 from jepa.agents.walk_length import WalkLengthRegression
 from jepa.behaviours import NonBacktrackingWalks, RandomWalks
+from jepa.config import shrink
 from jepa.costs.euclidean import EuclideanCost
 from jepa.costs.pairwise import PairwiseCost
 from jepa.costs.quasimetric import QuasimetricCost
@@ -75,16 +76,25 @@ def grid_walks() -> Trajectories:
     return collect_walks(GRID, RandomWalks(walk_length=20), 4_000, 0)
 
 
+@pytest.fixture
+def quick_compilation():
+    """Compiles in half of the time what hardly computes."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 def test_all_baselines_are_found():
     assert {BehaviourCloning, ContrastiveDistance, LastMovePolicy, QLearning, QuasimetricRL, RandomPlans} < set(AGENTS)
     assert set(AGENTS) - set(BASELINES) == {LatentPlanner}
 
 
 @pytest.mark.parametrize("cls", BASELINES, ids=lambda cls: cls.__name__)
-def test_a_baseline_trains_plans_and_never_claims_falsely(cls, walks):
+def test_a_baseline_trains_plans_and_never_claims_falsely(cls, walks, quick_compilation):
     """On the true dynamics a claim is a fact."""
     agent = cls() if cls is RandomPlans else dataclasses.replace(cls(), training=TINY)
-    agent = dataclasses.replace(agent, planner=dataclasses.replace(agent.planner, horizon=6))
+    agent = shrink(agent, hidden_width=8, num_envs=8, rollout_length=4, horizon=6, num_samples=64, num_simulations=4)
+    agent = shrink(agent, width=8, num_nodes=64, steps_per_round=2, samples_per_step=8, num_pairs=2)
     params, _ = fit(agent, TILES, walks)
     records = plans(agent, TILES, params, num_problems=8)
     np.testing.assert_array_equal(records.claims_solved, records.solved)
