@@ -153,9 +153,40 @@ class Stage(abc.ABC):
 
         return jax.jit(updates, donate_argnums=0)
 
+
+class ModuleStage(Stage):
+    """A stage that trains one module, whose parameters are all that is not in its graph."""
+
+    def __init__(self, build: Callable[[], nnx.Module], schedule: Schedule, mesh: Mesh):
+        self.schedule, self.mesh, self._build = schedule, mesh, build
+        self.graph = nnx.split(nnx.eval_shape(build))[0]
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        """What changes the parameters."""
+        return self.schedule.optimizer()
+
+    def init(self) -> TrainState:
+        """See base class: fresh parameters, with whatever the stage keeps beside them."""
+        params = nnx.to_pure_dict(jax.jit(lambda: nnx.split(self._build())[1])())
+        return TrainState(
+            params=params,
+            target=self.init_target(params),
+            opt_state=self.optimizer.init(params),
+            num_updates=jnp.zeros((), jnp.int32),
+        )
+
+    def init_target(self, params: Any) -> Any:
+        """Returns what the stage keeps beside the parameters before the first update: nothing, by default."""
+        return ()
+
+    def module(self, params: Any) -> Any:
+        """Returns the module with the given parameters."""
+        return nnx.merge(self.graph, params)
+
     def apply_gradients(self, state: TrainState, gradients: Any, target: Any) -> TrainState:
         """Returns the state after an optimizer step with the given gradients and new target state."""
-        changes, opt_state = self.schedule.optimizer().update(gradients, state.opt_state, state.params)
+        changes, opt_state = self.optimizer.update(gradients, state.opt_state, state.params)
         return TrainState(
             params=optax.apply_updates(state.params, changes),
             target=target,
@@ -164,7 +195,7 @@ class Stage(abc.ABC):
         )
 
 
-class WorldModelStage(Stage):
+class WorldModelStage(ModuleStage):
     """Learns encoder and predictor from recorded moves."""
 
     name = "world_model"
@@ -179,27 +210,19 @@ class WorldModelStage(Stage):
         mesh: Mesh,
     ):
         check_divisible(schedule.batch_size, mesh)
-        self.config, self.schedule, self.mesh = config, schedule, mesh
-        self.init_key, self.update_key = jax.random.split(key)
-        self.trajectories = trajectories
-        self._build = lambda: config.build(env, self.init_key)
+        init_key, self.update_key = jax.random.split(key)
+        self.config, self.trajectories = config, trajectories
+        super().__init__(lambda: config.build(env, init_key), schedule, mesh)
         module = nnx.eval_shape(self._build)
-        self.graph = nnx.split(module)[0]
         self.latent_width, self.num_slots = module.encoder.latent_width, module.encoder.num_slots
 
     def resources(self, params: Mapping[str, Any]) -> Trajectories:
         """See base class: the recorded walks, on every device."""
         return jax.device_put(self.trajectories, NamedSharding(self.mesh, PartitionSpec()))
 
-    def init(self) -> TrainState:
-        """See base class."""
-        params = nnx.to_pure_dict(jax.jit(lambda: nnx.split(self._build())[1])())
-        return TrainState(
-            params=params,
-            target=jax.tree.map(jnp.copy, self.config.target.init(params["encoder"])),
-            opt_state=self.schedule.optimizer().init(params),
-            num_updates=jnp.zeros((), jnp.int32),
-        )
+    def init_target(self, params: Any) -> Any:
+        """See base class: the target encoder."""
+        return jax.tree.map(jnp.copy, self.config.target.init(params["encoder"]))
 
     def prepare(self, state: TrainState, resources: Trajectories) -> Trajectories:
         """See base class: the recorded walks, which are the same in every call."""
@@ -237,9 +260,26 @@ class WorldModelStage(Stage):
             collapsed |= figures["closest_codes"] < MERGED_CODES
         return figures | {"alarm_collapse": collapsed.astype(jnp.float32)}
 
-    def module(self, params: Any) -> Any:
-        """Returns the world model with the given parameters."""
-        return nnx.merge(self.graph, params)
+
+class FrozenWorldModelStage(ModuleStage):
+    """A stage that learns on a frozen world model, from walks that it imagines."""
+
+    def __init__(
+        self,
+        build: Callable[[], nnx.Module],
+        schedule: Schedule,
+        world_model: WorldModelStage,
+        trajectories: Trajectories,
+        mesh: Mesh,
+    ):
+        self.world_model, self.trajectories = world_model, trajectories
+        super().__init__(build, schedule, mesh)
+
+    def resources(self, params: Mapping[str, Any]) -> tuple[Any, Trajectories]:
+        """See base class: the frozen world model and the recorded walks, on every device."""
+        return jax.device_put(
+            (params[self.world_model.name], self.trajectories), NamedSharding(self.mesh, PartitionSpec())
+        )
 
 
 def sample_windows(trajectories: Trajectories, batch_size: int, horizon: int, key: Key[Array, ""]) -> Trajectories:

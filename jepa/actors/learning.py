@@ -14,20 +14,19 @@ earlier state as the goal.
 """
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Key
 
-from jepa.actors.base import Actor, ActorModule, log_proposals
+from jepa.actors.base import Actor, log_proposals
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.costs.imagination import Imagination, imagine_walks
 from jepa.latents import worst_slot_difference
-from jepa.training import Schedule, Stage, TrainState, WorldModelStage, check_divisible, shard_batch
+from jepa.training import FrozenWorldModelStage, Schedule, TrainState, WorldModelStage, check_divisible, shard_batch
 from jepa.types import Trajectories, pytree
 
 _NUM_DIAGNOSED = 16
@@ -67,7 +66,7 @@ class ActorData:
     """The first state of the recorded walk that the imagined one continues."""
 
 
-class ActorStage(Stage):
+class ActorStage(FrozenWorldModelStage):
     """Learns the actor on a frozen world model."""
 
     name = "actor"
@@ -83,29 +82,11 @@ class ActorStage(Stage):
     ):
         check_divisible(config.schedule.batch_size, mesh)
         check_divisible(config.imagination.num_walks, mesh)
-        self.config, self.schedule, self.mesh = config, config.schedule, mesh
         init_key, self.update_key = jax.random.split(key)
         sizes = dict(latent_width=world_model.latent_width, num_slots=world_model.num_slots, num_actions=num_actions)
-        self._build = lambda: config.head.build(**sizes, rngs=nnx.Rngs(init_key))
-        self.graph = nnx.split(nnx.eval_shape(self._build))[0]
-        self.world_model = world_model
-        self.trajectories = trajectories
-
-    def resources(self, params: Mapping[str, Any]) -> tuple[Any, Trajectories]:
-        """See base class: the frozen world model and the recorded walks, on every device."""
-        return jax.device_put(
-            (params[self.world_model.name], self.trajectories), NamedSharding(self.mesh, PartitionSpec())
-        )
-
-    def init(self) -> TrainState:
-        """See base class."""
-        params = nnx.to_pure_dict(jax.jit(lambda: nnx.split(self._build())[1])())
-        return TrainState(
-            params=params,
-            target=(),
-            opt_state=self.schedule.optimizer().init(params),
-            num_updates=jnp.zeros((), jnp.int32),
-        )
+        build = lambda: config.head.build(**sizes, rngs=nnx.Rngs(init_key))  # noqa: E731
+        super().__init__(build, config.schedule, world_model, trajectories, mesh)
+        self.config = config
 
     def prepare(self, state: TrainState, resources: Any) -> ActorData:
         """See base class: walks imagined for this call."""
@@ -161,7 +142,3 @@ class ActorStage(Stage):
         proposed = log_proposals(actor(latents, origins), legal).argmax(axis=-1)
         right = jnp.take_along_axis(undoing, proposed[..., None], axis=-1)
         return {"recorded_accuracy": right.sum() / jnp.maximum(undoing.any(axis=-1).sum(), 1)}
-
-    def module(self, params: Any) -> ActorModule:
-        """Returns the actor with the given parameters."""
-        return nnx.merge(self.graph, params)

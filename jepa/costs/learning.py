@@ -12,21 +12,21 @@ have asked for; the target is 0 for every state that has that part too.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jepa.costs.base import Cost, CostModule
+from jepa.costs.base import Cost
 from jepa.costs.euclidean import EuclideanCost
 from jepa.costs.imagination import Imagination, ImaginedWalks, imagine_walks
 from jepa.costs.sibling_ranking import SiblingRanking
 from jepa.latents import leave_open
-from jepa.training import Schedule, Stage, TrainState, WorldModelStage, check_divisible, shard_batch
+from jepa.training import FrozenWorldModelStage, Schedule, TrainState, WorldModelStage, check_divisible, shard_batch
 from jepa.types import Trajectories, pytree, require_positive
 
 DRIFT_TOLERANCE = 0.2
@@ -97,7 +97,7 @@ class GoalRules:
     """Which tokens of a reached state a goal could have asked for; None where goals are full states."""
 
 
-class CostStage(Stage):
+class CostStage(FrozenWorldModelStage):
     """Learns the cost to go on a frozen world model."""
 
     name = "cost"
@@ -114,33 +114,14 @@ class CostStage(Stage):
     ):
         check_divisible(schedule.batch_size // config.states_per_walk, mesh)
         check_divisible(config.imagination.num_walks, mesh)
-        self.config, self.schedule, self.mesh = config, schedule, mesh
         init_key, self.update_key = jax.random.split(key)
-        self._build = lambda: config.head.build(
-            latent_width=world_model.latent_width, num_slots=world_model.num_slots, rngs=nnx.Rngs(init_key)
-        )
-        self.graph = nnx.split(nnx.eval_shape(self._build))[0]
-        self.world_model = world_model
-        self.trajectories = trajectories
+        sizes = dict(latent_width=world_model.latent_width, num_slots=world_model.num_slots)
+        build = lambda: config.head.build(**sizes, rngs=nnx.Rngs(init_key))  # noqa: E731
+        super().__init__(build, schedule, world_model, trajectories, mesh)
+        self.config = config
         self.goal_rules = goal_rules
         # The first state of a walk is a goal worth its own targets where all walks begin alike and lead back.
         self.has_origin = goal_rules.is_reversible and goal_rules.hindsight_mask is None
-
-    def resources(self, params: Mapping[str, Any]) -> tuple[Any, Trajectories]:
-        """See base class: the frozen world model and the recorded walks, on every device."""
-        return jax.device_put(
-            (params[self.world_model.name], self.trajectories), NamedSharding(self.mesh, PartitionSpec())
-        )
-
-    def init(self) -> TrainState:
-        """See base class."""
-        params = nnx.to_pure_dict(jax.jit(lambda: nnx.split(self._build())[1])())
-        return TrainState(
-            params=params,
-            target=(),
-            opt_state=self.schedule.optimizer().init(params),
-            num_updates=jnp.zeros((), jnp.int32),
-        )
 
     def prepare(self, state: TrainState, resources: Any) -> CostData:
         """See base class: walks imagined for this call, and everything that needs no gradient."""
@@ -286,7 +267,3 @@ class CostStage(Stage):
             "imagined_time_error": imagined_error,
             "alarm_drift": leaks.astype(jnp.float32),
         }
-
-    def module(self, params: Any) -> CostModule:
-        """Returns the cost head with the given parameters."""
-        return nnx.merge(self.graph, params)

@@ -95,8 +95,7 @@ class Env(abc.ABC):
 
     def is_solved(self, state: Int[Array, " N"], goal: Goal) -> Bool[Array, ""]:
         """Whether a state satisfies a goal, exactly: it matches one of the goal's alternatives."""
-        alternatives = self.goal_alternatives(goal)
-        return jnp.all((state == alternatives.tokens) | ~alternatives.mask, axis=-1).any()
+        return matches(state, self.goal_alternatives(goal)).any()
 
     def goal_alternatives(self, goal: Goal) -> Goal:
         """Returns the partial states of which a state must match at least one, with a leading axis of K.
@@ -193,6 +192,11 @@ def actions_of_plan(actions: Int[np.ndarray, " T"]) -> list[int]:
     """Returns the actions of a plan up to the first -1."""
     plan = np.asarray(actions).tolist()
     return plan[: plan.index(-1)] if -1 in plan else plan
+
+
+def matches(states: Int[Array, "*#B N"], goal: Goal) -> Bool[Array, "*B"]:
+    """Returns which states have every token that a goal fixes."""
+    return jnp.all((states == goal.tokens) | ~goal.mask, axis=-1)
 
 
 def full_goal(tokens: Int[Array, "*B N"]) -> Goal:
