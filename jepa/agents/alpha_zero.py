@@ -13,9 +13,9 @@ from jepa.actors.base import Actor, log_proposals, proposals
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.base import Params
 from jepa.agents.exact_model import exact_planning_model
-from jepa.agents.guided_search import Guide, GuidedSearch
+from jepa.agents.guided_search import Guide
 from jepa.agents.offline import rebuilt
-from jepa.agents.online import Episodes, OnlineStage, Step, rounds_within
+from jepa.agents.online import Episodes, OnlineAgent, OnlineStage, Step
 from jepa.agents.ppo import ActorCritic
 from jepa.envs.base import Env
 from jepa.planners.base import Planner
@@ -25,7 +25,7 @@ from jepa.types import Trajectories, pytree, require_positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AlphaZero(GuidedSearch):
+class AlphaZero(OnlineAgent):
     """Policy towards what the tree search prefers, value towards the discounted outcome; then tree search.
 
     Moves are taken by Gumbel search with the network's own priors and values on the true dynamics. All moves of the
@@ -49,7 +49,7 @@ class AlphaZero(GuidedSearch):
     training: Schedule = Schedule(
         num_updates=200, batch_size=4096, learning_rate=1e-3, weight_decay=1e-4, updates_per_call=1
     )
-    """Rounds, which follow from the experiment's `num_transitions`; its batch counts the samples of a round."""
+    """See base class."""
     planner: Planner = GumbelTreeSearch(num_simulations=64)
     """The search on test problems."""
 
@@ -59,12 +59,13 @@ class AlphaZero(GuidedSearch):
 
     @property
     def moves_per_round(self) -> int:
-        """Moves on the true dynamics between two rounds of learning, those of the searches included."""
+        """See base class: those of the searches included."""
         return self.episodes.num_envs * self.rollout_length * (1 + self.practice.num_simulations)
 
-    def within(self, num_transitions: int) -> "AlphaZero":
-        """See base class: as many rounds as fit."""
-        return dataclasses.replace(self, training=rounds_within(self.training, self.moves_per_round, num_transitions))
+    @property
+    def gradient_steps(self) -> int:
+        """See base class."""
+        return self.num_epochs
 
     def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
         """See base class; the recorded moves are not looked at."""
@@ -103,17 +104,8 @@ class _Samples:
 class _AlphaZeroStage(OnlineStage):
     name = "policy"
 
-    def __init__(self, config: AlphaZero, env: Env, key: Key[Array, ""], mesh: Mesh):
-        self.config, rounds = config, config.training
-        self.step_schedule = dataclasses.replace(rounds, num_updates=rounds.num_updates * config.num_epochs)
-        super().__init__(env, config.episodes, rounds, config.moves_per_round, key, mesh)
-
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         return ActorCritic(self.config.network, self.env, rngs)
-
-    def init(self) -> TrainState:
-        state = super().init()
-        return dataclasses.replace(state, opt_state=self.step_schedule.optimizer().init(state.params))
 
     def update(self, state: TrainState, data: tuple) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
         config, module = self.config, self.module(state.params)
@@ -130,7 +122,8 @@ class _AlphaZeroStage(OnlineStage):
         returns = self._returns(steps, module.value(*self.codes(episodes)))
         samples = _Samples(steps=steps, policy=policy, returns=returns)
         samples = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), samples)
-        params, opt_state, figures = self._learn(state, samples)
+        epochs = jnp.arange(config.num_epochs)
+        params, _, opt_state, figures = self.descend(state, lambda params, *_: self._loss(params, samples), epochs)
         figures |= {"solved_episodes": steps.solved.sum() / jnp.maximum(steps.ended.sum(), 1)}
         updated = TrainState(params=params, target=episodes, opt_state=opt_state, num_updates=state.num_updates + 1)
         return updated, figures
@@ -146,20 +139,6 @@ class _AlphaZeroStage(OnlineStage):
         _, returns = jax.lax.scan(back, jnp.clip(last_values, 0.0, 1.0), (steps.solved, steps.ended), reverse=True)
         return returns
 
-    def _learn(self, state: TrainState, samples: _Samples) -> tuple:
-        """Returns parameters and optimizer after the gradient steps of a round, and mean figures."""
-        optimizer = self.step_schedule.optimizer()
-
-        def step(carry, _):
-            params, opt_state = carry
-            gradients, figures = jax.grad(self._loss, has_aux=True)(params, samples)
-            changes, opt_state = optimizer.update(gradients, opt_state, params)
-            return (jax.tree.map(jnp.add, params, changes), opt_state), figures
-
-        carry = (state.params, state.opt_state)
-        (params, opt_state), figures = jax.lax.scan(step, carry, length=self.config.num_epochs)
-        return params, opt_state, jax.tree.map(jnp.mean, figures)
-
     def _loss(self, params: dict, samples: _Samples) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
         module, steps = self.module(params), samples.steps
         log_probs = log_proposals(module.policy(steps.codes, steps.goals), steps.legal)
@@ -167,4 +146,4 @@ class _AlphaZeroStage(OnlineStage):
         policy_loss = policy_loss.sum(axis=-1).mean()
         value_loss = jnp.mean((module.value(steps.codes, steps.goals) - samples.returns) ** 2)
         loss = policy_loss + self.config.value_weight * value_loss
-        return loss, {"loss": loss, "policy_loss": policy_loss, "value_loss": value_loss}
+        return loss, {"policy_loss": policy_loss, "value_loss": value_loss}

@@ -50,10 +50,6 @@ class BehaviourCloning(GuidedSearch):
 class _CloningStage(OfflineStage):
     name = "policy"
 
-    def __init__(self, config: BehaviourCloning, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh):
-        self.config = config
-        super().__init__(env, config.training, trajectories, key, mesh)
-
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         return policy_network(self.config.network, self.env, rngs)
 

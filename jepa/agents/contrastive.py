@@ -64,12 +64,6 @@ class ContrastiveDistance(GuidedSearch):
 class _ContrastiveStage(OfflineStage):
     name = "cost"
 
-    def __init__(
-        self, config: ContrastiveDistance, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh
-    ):
-        self.config = config
-        super().__init__(env, config.training, trajectories, key, mesh)
-
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         return cost_network(self.config.head, self.env, rngs)
 

@@ -13,10 +13,10 @@ from jepa.actors.base import Actor
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.base import Params
 from jepa.agents.behaviour_cloning import policy_network
-from jepa.agents.guided_search import Guide, GuidedSearch, policy_guide
+from jepa.agents.guided_search import Guide, policy_guide
 from jepa.agents.offline import rebuilt
-from jepa.agents.online import Episodes, EpisodeState, OnlineStage, new_episodes, rounds_within
-from jepa.envs.base import Env
+from jepa.agents.online import Episodes, EpisodeState, OnlineAgent, OnlineStage, new_episodes
+from jepa.envs.base import Env, matches
 from jepa.planners.base import Planner
 from jepa.planners.proposal_search import ProposalSearch
 from jepa.training import Schedule, Stage, TrainState
@@ -24,7 +24,7 @@ from jepa.types import Trajectories, require_positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EvolutionStrategies(GuidedSearch):
+class EvolutionStrategies(OnlineAgent):
     """Antithetic Gaussian perturbations of all parameters, weighted by the ranks of their fitness.
 
     The fitness of a perturbed policy, followed greedily, is the mean over problems of `discount` to the power of the
@@ -46,7 +46,7 @@ class EvolutionStrategies(GuidedSearch):
     training: Schedule = Schedule(
         num_updates=100, batch_size=64, learning_rate=1e-2, weight_decay=0.0, updates_per_call=1
     )
-    """Rounds, which follow from the experiment's `num_transitions`; its batch counts policies that were tried."""
+    """See base class; its batch counts the policies that are tried."""
     planner: Planner = ProposalSearch(width=1, horizon=20)
     """How the policy is followed."""
 
@@ -56,12 +56,8 @@ class EvolutionStrategies(GuidedSearch):
 
     @property
     def moves_per_round(self) -> int:
-        """Moves of all policies of a round."""
+        """See base class: those of all policies that are tried."""
         return 2 * self.num_pairs * self.episodes.num_envs * self.episodes.episode_length
-
-    def within(self, num_transitions: int) -> "EvolutionStrategies":
-        """See base class: as many rounds as fit."""
-        return dataclasses.replace(self, training=rounds_within(self.training, self.moves_per_round, num_transitions))
 
     def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
         """See base class; the recorded moves are not looked at."""
@@ -75,16 +71,12 @@ class EvolutionStrategies(GuidedSearch):
 class _EvolutionStage(OnlineStage):
     name = "policy"
 
-    def __init__(self, config: EvolutionStrategies, env: Env, key: Key[Array, ""], mesh: Mesh):
-        self.config = config
-        super().__init__(env, config.episodes, config.training, config.moves_per_round, key, mesh)
-
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         return policy_network(self.config.network, self.env, rngs)
 
     def update(self, state: TrainState, data: tuple) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
         problem_key, noise_key = jax.random.split(jax.random.fold_in(self.update_key, state.num_updates))
-        problems = new_episodes(self.env, self.episodes, problem_key)
+        problems = new_episodes(self.env, self.config.episodes, problem_key)
         keys = jax.random.split(noise_key, self.config.num_pairs)
 
         def both_ways(key: Key[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -126,9 +118,9 @@ class _EvolutionStage(OnlineStage):
             codes, goals = self.codes(dataclasses.replace(problems, states=states))
             actions = jnp.where(legal, policy(codes, goals), -jnp.inf).argmax(axis=-1)
             states = jax.vmap(self.env.step)(states, actions)
-            reached = ((states == problems.goals.tokens) | ~problems.goals.mask).all(axis=-1)
+            reached = matches(states, problems.goals)
             return (states, jnp.maximum(worth, reached * self.config.discount ** (number + 1))), None
 
         carry = (problems.states, jnp.zeros(len(problems.states)))
-        (_, worth), _ = jax.lax.scan(move, carry, jnp.arange(self.episodes.episode_length))
+        (_, worth), _ = jax.lax.scan(move, carry, jnp.arange(self.config.episodes.episode_length))
         return worth.mean()

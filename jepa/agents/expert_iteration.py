@@ -14,9 +14,9 @@ from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.base import Params
 from jepa.agents.behaviour_cloning import policy_network
 from jepa.agents.exact_model import exact_codes, exact_goal_codes, exact_planning_model
-from jepa.agents.guided_search import Guide, GuidedSearch, policy_guide
+from jepa.agents.guided_search import Guide, policy_guide
 from jepa.agents.offline import rebuilt
-from jepa.agents.online import Episodes, EpisodeState, OnlineStage, new_episodes, rounds_within
+from jepa.agents.online import EpisodeState, OnlineAgent, OnlineStage, new_episodes
 from jepa.envs.base import Env
 from jepa.planners.base import Planner
 from jepa.planners.proposal_search import ProposalSearch
@@ -25,7 +25,7 @@ from jepa.types import Goal, Plan, Trajectories, pytree, require_positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ExpertIteration(GuidedSearch):
+class ExpertIteration(OnlineAgent):
     """Each round poses new problems, searches for plans on the true dynamics, and learns from those that are verified.
 
     The manner of AlphaProof with a policy alone: no plan of a person is seen, and no reward but the verifier's. What
@@ -36,8 +36,6 @@ class ExpertIteration(GuidedSearch):
 
     network: Actor = ResidualMLPActor()
     """The policy."""
-    episodes: Episodes = Episodes()
-    """The problems: how many a round, and how hard."""
     practice: ProposalSearch = ProposalSearch(width=16, horizon=20)
     """The search of every round; its nodes are the moves that are counted."""
     num_kept: int = 65_536
@@ -49,7 +47,7 @@ class ExpertIteration(GuidedSearch):
     training: Schedule = Schedule(
         num_updates=100, batch_size=32_768, learning_rate=1e-3, weight_decay=0.0, updates_per_call=1
     )
-    """Rounds, which follow from the experiment's `num_transitions`; its batch counts the samples of a round."""
+    """See base class."""
     planner: Planner = ProposalSearch(width=64, horizon=20)
     """The search on test problems."""
 
@@ -68,12 +66,13 @@ class ExpertIteration(GuidedSearch):
 
     @property
     def moves_per_round(self) -> int:
-        """Most nodes that the searches of a round may generate: what a round is charged."""
+        """See base class: the most nodes that the searches of a round may generate."""
         return self.moves_searched * self.practice.width
 
-    def within(self, num_transitions: int) -> "ExpertIteration":
-        """See base class: as many rounds as fit."""
-        return dataclasses.replace(self, training=rounds_within(self.training, self.moves_per_round, num_transitions))
+    @property
+    def gradient_steps(self) -> int:
+        """See base class."""
+        return self.steps_per_round
 
     def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
         """See base class; the recorded moves are not looked at."""
@@ -101,33 +100,30 @@ class _Kept:
 class _ExpertStage(OnlineStage):
     name = "policy"
 
-    def __init__(self, config: ExpertIteration, env: Env, key: Key[Array, ""], mesh: Mesh):
-        self.config, rounds = config, config.training
-        self.step_schedule = dataclasses.replace(rounds, num_updates=rounds.num_updates * config.steps_per_round)
-        super().__init__(env, config.episodes, rounds, config.moves_per_round, key, mesh)
-
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         return policy_network(self.config.network, self.env, rngs)
 
-    def init(self) -> TrainState:
-        state, (count, tokens) = super().init(), (self.config.num_kept, self.env.num_tokens)
-        kept = _Kept(
+    def init_target(self, params: Params) -> _Kept:
+        count, tokens = self.config.num_kept, self.env.num_tokens
+        return _Kept(
             states=jnp.zeros((count, tokens), jnp.int32),
             goals=Goal(tokens=jnp.zeros((count, tokens), jnp.int32), mask=jnp.zeros((count, tokens), bool)),
             actions=jnp.zeros(count, jnp.int32),
             count=jnp.zeros((), jnp.int32),
         )
-        optimizer = self.step_schedule.optimizer()
-        return dataclasses.replace(state, target=kept, opt_state=optimizer.init(state.params))
 
     def update(self, state: TrainState, data: tuple) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
         keys = jax.random.split(jax.random.fold_in(self.update_key, state.num_updates), 3)
-        problems = new_episodes(self.env, self.episodes, keys[0])
+        problems = new_episodes(self.env, self.config.episodes, keys[0])
         plan = self._search(self.module(state.params), problems, keys[1])
         kept = self._keep(state.target, problems, plan)
-        params, opt_state, loss = self._learn(state, kept, keys[2])
-        figures = {
-            "loss": loss,
+        available = jnp.minimum(kept.count, self.config.num_kept)
+        shape = (self.config.steps_per_round, self.config.samples_per_step)
+        chosen = jax.random.randint(keys[2], shape, 0, jnp.maximum(available, 1))
+        params, _, opt_state, figures = self.descend(
+            state, lambda params, _, chosen: self._loss(params, kept, chosen, available > 0), chosen
+        )
+        figures |= {
             "solved_problems": plan.claims_solved.mean(),
             "nodes_per_problem": plan.num_nodes_generated.mean(),
         }
@@ -171,29 +167,13 @@ class _ExpertStage(OnlineStage):
             count=kept.count + valid.sum(),
         )
 
-    def _learn(self, state: TrainState, kept: _Kept, key: Key[Array, ""]) -> tuple:
-        """Returns parameters and optimizer after a round's steps, and the mean loss; nothing kept changes nothing."""
-        optimizer = self.step_schedule.optimizer()
-        available = jnp.minimum(kept.count, self.config.num_kept)
-
-        def step(carry, number):
-            params, opt_state = carry
-            shape = (self.config.samples_per_step,)
-            chosen = jax.random.randint(jax.random.fold_in(key, number), shape, 0, jnp.maximum(available, 1))
-            loss, gradients = jax.value_and_grad(self._loss)(params, kept, chosen, available > 0)
-            changes, opt_state = optimizer.update(gradients, opt_state, params)
-            return (jax.tree.map(jnp.add, params, changes), opt_state), loss
-
-        carry = (state.params, state.opt_state)
-        (params, opt_state), losses = jax.lax.scan(step, carry, jnp.arange(self.config.steps_per_round))
-        return params, opt_state, losses.mean()
-
     def _loss(
         self, params: dict, kept: _Kept, chosen: Int[Array, " B"], is_anything: Bool[Array, ""]
-    ) -> Float[Array, ""]:
+    ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        """Returns the loss of imitating moves that are kept; as long as there are none, it is 0."""
         states, goals = kept.states[chosen], jax.tree.map(lambda leaf: leaf[chosen], kept.goals)
         legal = jax.vmap(self.env.legal_actions)(states)
         logits = self.module(params)(exact_codes(self.env, states), exact_goal_codes(self.env, goals))
         log_probs = log_proposals(logits, legal)
         taken = jnp.take_along_axis(log_probs, kept.actions[chosen][:, None], axis=1)
-        return -jnp.where(is_anything, taken, 0.0).mean()
+        return -jnp.where(is_anything, taken, 0.0).mean(), {}

@@ -78,10 +78,6 @@ class _Batch:
 class _LastMoveStage(OfflineStage):
     name = "policy"
 
-    def __init__(self, config: LastMovePolicy, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh):
-        self.config = config
-        super().__init__(env, config.training, trajectories, key, mesh)
-
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         return policy_network(self.config.network, self.env, rngs)
 

@@ -12,25 +12,23 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jepa.agents.exact_model import exact_codes
-from jepa.envs.base import Env, GoalKind
-from jepa.latents import leave_open
-from jepa.training import Schedule, Stage, TrainState, check_divisible, shard_batch
-from jepa.types import Trajectories, pytree
+from jepa.agents.exact_model import exact_codes, exact_goal_codes
+from jepa.envs.base import Env, GoalKind, matches
+from jepa.training import ModuleStage, TrainState, check_divisible, shard_batch
+from jepa.types import Goal, Trajectories, pytree
 
 
-class OfflineStage(Stage):
+class OfflineStage(ModuleStage):
     """Learns a module from batches of recorded moves; subclasses say which, from what, and for which loss."""
 
     target_rate: float = 0.0
     """Share of the parameters that flows into the target network after every update; 0 keeps none."""
 
-    def __init__(self, env: Env, schedule: Schedule, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh):
-        check_divisible(schedule.batch_size, mesh)
-        self.env, self.schedule, self.mesh, self.trajectories = env, schedule, mesh, trajectories
+    def __init__(self, config: Any, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh):
+        check_divisible(config.training.batch_size, mesh)
+        self.config, self.env, self.trajectories = config, env, trajectories
         init_key, self.update_key = jax.random.split(key)
-        self._build = lambda: self.build(nnx.Rngs(init_key))
-        self.graph = nnx.split(nnx.eval_shape(self._build))[0]
+        super().__init__(lambda: self.build(nnx.Rngs(init_key)), config.training, mesh)
 
     @abc.abstractmethod
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
@@ -50,15 +48,9 @@ class OfflineStage(Stage):
         """See base class: the recorded walks, on every device."""
         return jax.device_put(self.trajectories, NamedSharding(self.mesh, PartitionSpec()))
 
-    def init(self) -> TrainState:
-        """See base class."""
-        params = nnx.to_pure_dict(jax.jit(lambda: nnx.split(self._build())[1])())
-        return TrainState(
-            params=params,
-            target=jax.tree.map(jnp.copy, params) if self.target_rate else (),
-            opt_state=self.schedule.optimizer().init(params),
-            num_updates=jnp.zeros((), jnp.int32),
-        )
+    def init_target(self, params: Any) -> Any:
+        """See base class: the target network, where there is one."""
+        return jax.tree.map(jnp.copy, params) if self.target_rate else ()
 
     def prepare(self, state: TrainState, resources: Trajectories) -> Trajectories:
         """See base class: the recorded walks, which are the same in every call."""
@@ -85,10 +77,6 @@ class OfflineStage(Stage):
     def diagnose(self, state: TrainState, resources: Trajectories) -> dict[str, Float[Array, ""]]:
         """See base class: nothing, by default."""
         return {}
-
-    def module(self, params: Any) -> Any:
-        """Returns the module with the given parameters."""
-        return nnx.merge(self.graph, params)
 
 
 def rebuilt(build: Any, params: Any) -> Any:
@@ -169,14 +157,14 @@ def sample_hindsight(
     goal_walks = jnp.where(is_other, jax.random.randint(keys[4], (batch_size,), 0, num_walks), walks)
     goal_times = jnp.where(is_other, jax.random.randint(keys[5], (batch_size,), 0, length + 1), times + ahead)
     goals, after = trajectories.states[goal_walks, goal_times], trajectories.states[walks, times + 1]
-    mask = hindsight_masks(env, goals, keys[6])
+    goal = Goal(tokens=goals, mask=hindsight_masks(env, goals, keys[6]))
     return HindsightBatch(
         codes=exact_codes(env, trajectories.states[walks, times]),
         actions=trajectories.actions[walks, times],
         successors=exact_codes(env, after),
         legal_after=trajectories.legal_actions[walks, times + 1],
-        goals=leave_open(exact_codes(env, goals), mask, env.num_tokens),
-        reached=((goals == after) | ~mask).all(axis=-1),
+        goals=exact_goal_codes(env, goal),
+        reached=matches(after, goal),
     )
 
 

@@ -2,19 +2,21 @@
 
 import abc
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jepa.agents.exact_model import exact_codes
+from jepa.agents.exact_model import exact_codes, exact_goal_codes
+from jepa.agents.guided_search import GuidedSearch
 from jepa.agents.offline import hindsight_masks
-from jepa.envs.base import Env
-from jepa.latents import leave_open
-from jepa.training import Schedule, Stage, TrainState, check_divisible
+from jepa.envs.base import Env, matches
+from jepa.training import ModuleStage, Schedule, TrainState, check_divisible
 from jepa.types import Goal, pytree, require_positive
 
 
@@ -92,7 +94,7 @@ def advance(
     """Makes one move in each episode; returns the episodes, new ones where one ended, and what solved and ended."""
     states = jax.vmap(env.step)(episodes.states, actions)
     num_moves = episodes.num_moves + 1
-    solved = ((states == episodes.goals.tokens) | ~episodes.goals.mask).all(axis=-1)
+    solved = matches(states, episodes.goals)
     is_stuck = ~jax.vmap(env.legal_actions)(states).any(axis=-1)
     ended = solved | is_stuck | (num_moves >= config.episode_length)
     moved = EpisodeState(states=states, goals=episodes.goals, num_moves=num_moves)
@@ -103,42 +105,60 @@ def advance(
     return jax.tree.map(renewed, moved, new_episodes(env, config, key)), solved, ended
 
 
-class OnlineStage(Stage):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OnlineAgent(GuidedSearch):
+    """A baseline that makes its own moves on the true dynamics, and never looks at recorded ones."""
+
+    episodes: Episodes = Episodes()
+    """What it practises on."""
+    training: Schedule = Schedule(num_updates=100, updates_per_call=1)
+    """Rounds of playing and learning, and how fast it learns; its batch counts the samples of all gradient steps of a
+    round. How many rounds there are follows from the experiment's `num_transitions`."""
+
+    @property
+    @abc.abstractmethod
+    def moves_per_round(self) -> int:
+        """Moves on the true dynamics in a round."""
+
+    @property
+    def gradient_steps(self) -> int:
+        """Gradient steps of a round, over all of which the schedule of the learning rate is stretched."""
+        return 1
+
+    def within(self, num_transitions: int) -> "OnlineAgent":
+        """See base class: as many rounds as fit, at least one compiled call."""
+        calls = num_transitions // (self.moves_per_round * self.training.updates_per_call)
+        num_updates = max(1, calls) * self.training.updates_per_call
+        return dataclasses.replace(self, training=dataclasses.replace(self.training, num_updates=num_updates))
+
+
+class OnlineStage(ModuleStage):
     """Plays and learns in turns; one update is one turn, and its moves are counted.
 
-    The learner's own state (episodes, buffers) is kept with the parameters, so that a resumed run goes on exactly.
+    What the learner keeps beside its parameters (episodes, buffers) is a part of the state, so that a resumed run goes
+    on exactly.
     """
 
-    def __init__(
-        self,
-        env: Env,
-        episodes: Episodes,
-        schedule: Schedule,
-        transitions_per_update: int,
-        key: Key[Array, ""],
-        mesh: Mesh,
-    ):
-        check_divisible(episodes.num_envs, mesh)
-        self.env, self.episodes, self.schedule, self.mesh = env, episodes, schedule, mesh
-        self.transitions_per_update = transitions_per_update
+    def __init__(self, config: OnlineAgent, env: Env, key: Key[Array, ""], mesh: Mesh):
+        check_divisible(config.episodes.num_envs, mesh)
+        self.config, self.env, self.transitions_per_update = config, env, config.moves_per_round
         init_key, self.update_key = jax.random.split(key)
         self.episode_key = jax.random.fold_in(init_key, 1)
-        self._build = lambda: self.build(nnx.Rngs(init_key))
-        self.graph = nnx.split(nnx.eval_shape(self._build))[0]
+        super().__init__(lambda: self.build(nnx.Rngs(init_key)), config.training, mesh)
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        """See base class."""
+        num_steps = self.schedule.num_updates * self.config.gradient_steps
+        return dataclasses.replace(self.schedule, num_updates=num_steps).optimizer()
 
     @abc.abstractmethod
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         """Returns the module with fresh parameters."""
 
-    def init(self) -> TrainState:
-        """See base class."""
-        params = nnx.to_pure_dict(jax.jit(lambda: nnx.split(self._build())[1])())
-        return TrainState(
-            params=params,
-            target=jax.jit(lambda key: new_episodes(self.env, self.episodes, key))(self.episode_key),
-            opt_state=self.schedule.optimizer().init(params),
-            num_updates=jnp.zeros((), jnp.int32),
-        )
+    def init_target(self, params: Any) -> Any:
+        """See base class: running episodes."""
+        return jax.jit(lambda key: new_episodes(self.env, self.config.episodes, key))(self.episode_key)
 
     def resources(self, params: Any) -> Any:
         """See base class: nothing, not even the recorded moves."""
@@ -172,7 +192,7 @@ class OnlineStage(Stage):
             codes, goals = self.codes(episodes)
             legal = jax.vmap(self.env.legal_actions)(episodes.states)
             actions, kept = act(codes, goals, legal, act_key)
-            episodes, solved, ended = advance(self.env, self.episodes, episodes, actions, renew_key)
+            episodes, solved, ended = advance(self.env, self.config.episodes, episodes, actions, renew_key)
             made = Step(codes=codes, goals=goals, legal=legal, actions=actions, solved=solved, ended=ended)
             return episodes, (made, kept)
 
@@ -181,15 +201,38 @@ class OnlineStage(Stage):
 
     def codes(self, episodes: EpisodeState) -> tuple[Float[Array, "B D"], Float[Array, "B D"]]:
         """Returns the codes of the states and of the goals of episodes."""
-        goals = leave_open(exact_codes(self.env, episodes.goals.tokens), episodes.goals.mask, self.env.num_tokens)
-        return exact_codes(self.env, episodes.states), goals
+        return exact_codes(self.env, episodes.states), exact_goal_codes(self.env, episodes.goals)
 
-    def module(self, params: Any) -> Any:
-        """Returns the module with the given parameters."""
-        return nnx.merge(self.graph, params)
+    def descend(
+        self,
+        state: TrainState,
+        loss: Callable[[Any, Any, Any], tuple[Float[Array, ""], dict[str, Float[Array, ""]]]],
+        inputs: Any,
+        target: Any = (),
+        target_rate: float = 0.0,
+    ) -> tuple[Any, Any, Any, dict[str, Float[Array, ""]]]:
+        """Takes the gradient steps of a turn.
 
+        Args:
+          state: parameters and optimizer before the first step.
+          loss: parameters, those of a target network and the input of a step, to a loss and figures.
+          inputs: what each step is given, with a leading axis of steps.
+          target: parameters of a target network, if there is one.
+          target_rate: share of the parameters that flows into it after every step.
 
-def rounds_within(schedule: Schedule, transitions_per_update: int, num_transitions: int) -> Schedule:
-    """Returns a schedule with as many updates as a number of moves allows, at least one compiled call."""
-    calls = num_transitions // (transitions_per_update * schedule.updates_per_call)
-    return dataclasses.replace(schedule, num_updates=max(1, calls) * schedule.updates_per_call)
+        Returns:
+          Parameters, those of the target network, the optimizer's state, and means of the figures.
+        """
+        optimizer = self.optimizer
+
+        def step(carry, given):
+            params, target, opt_state = carry
+            (value, figures), gradients = jax.value_and_grad(loss, has_aux=True)(params, target, given)
+            changes, opt_state = optimizer.update(gradients, opt_state, params)
+            params = optax.apply_updates(params, changes)
+            target = jax.tree.map(lambda old, new: old + target_rate * (new - old), target, params if target else ())
+            return (params, target, opt_state), {"loss": value} | figures
+
+        carry = (state.params, target, state.opt_state)
+        (params, target, opt_state), figures = jax.lax.scan(step, carry, inputs)
+        return params, target, opt_state, jax.tree.map(jnp.mean, figures)

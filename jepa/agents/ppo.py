@@ -13,9 +13,9 @@ from jepa.actors.base import Actor, log_proposals
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.base import Params
 from jepa.agents.behaviour_cloning import policy_network
-from jepa.agents.guided_search import Guide, GuidedSearch, policy_guide
+from jepa.agents.guided_search import Guide, policy_guide
 from jepa.agents.offline import rebuilt
-from jepa.agents.online import Episodes, OnlineStage, Step, rounds_within
+from jepa.agents.online import OnlineAgent, OnlineStage, Step
 from jepa.envs.base import Env
 from jepa.planners.base import Planner
 from jepa.planners.proposal_search import ProposalSearch
@@ -24,7 +24,7 @@ from jepa.types import Trajectories, pytree, require_positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PPO(GuidedSearch):
+class PPO(OnlineAgent):
     """Reward 1 for reaching the goal, discounted; clipped policy gradient on generalised advantages.
 
     It learns from its own moves, not from recorded ones. Policy and value are networks of the same kind.
@@ -34,8 +34,6 @@ class PPO(GuidedSearch):
 
     network: Actor = ResidualMLPActor()
     """The policy; the value has a network of the same kind."""
-    episodes: Episodes = Episodes()
-    """What it practises on."""
     rollout_length: int = 16
     """T, moves of each episode between two rounds of learning."""
     num_epochs: int = 4
@@ -55,8 +53,7 @@ class PPO(GuidedSearch):
     training: Schedule = Schedule(
         num_updates=500, batch_size=8192, learning_rate=1e-3, weight_decay=0.0, updates_per_call=1
     )
-    """Rounds of playing and learning, and how fast; its batch counts the samples of all gradient steps of a round. How
-    many rounds there are follows from the experiment's `num_transitions`."""
+    """See base class."""
     planner: Planner = ProposalSearch(width=1, horizon=20)
     """How the policy is followed."""
 
@@ -71,12 +68,13 @@ class PPO(GuidedSearch):
 
     @property
     def moves_per_round(self) -> int:
-        """Moves of all episodes between two rounds of learning."""
+        """See base class: those of all episodes."""
         return self.episodes.num_envs * self.rollout_length
 
-    def within(self, num_transitions: int) -> "PPO":
-        """See base class: as many rounds as fit."""
-        return dataclasses.replace(self, training=rounds_within(self.training, self.moves_per_round, num_transitions))
+    @property
+    def gradient_steps(self) -> int:
+        """See base class."""
+        return self.num_epochs * self.num_minibatches
 
     def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
         """See base class; the recorded moves are not looked at."""
@@ -115,20 +113,8 @@ class _Samples:
 class _PPOStage(OnlineStage):
     name = "policy"
 
-    def __init__(self, config: PPO, env: Env, key: Key[Array, ""], mesh: Mesh):
-        self.config = config
-        rounds = config.training
-        # The optimizer steps many times a round; its schedule counts steps.
-        self.steps_per_round = config.num_epochs * config.num_minibatches
-        self.step_schedule = dataclasses.replace(rounds, num_updates=rounds.num_updates * self.steps_per_round)
-        super().__init__(env, config.episodes, rounds, config.moves_per_round, key, mesh)
-
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         return ActorCritic(self.config.network, self.env, rngs)
-
-    def init(self) -> TrainState:
-        state = super().init()
-        return dataclasses.replace(state, opt_state=self.step_schedule.optimizer().init(state.params))
 
     def update(self, state: TrainState, data: tuple) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
         config = self.config
@@ -145,7 +131,13 @@ class _PPOStage(OnlineStage):
         advantages = self._advantages(steps, values, module.value(*self.codes(episodes)))
         samples = _Samples(steps=steps, log_probs=log_probs, advantages=advantages, returns=advantages + values)
         samples = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), samples)
-        params, opt_state, figures = self._learn(state, samples, learn_key)
+        keys = jax.random.split(learn_key, config.num_epochs)
+        orders = jax.vmap(lambda key: jax.random.permutation(key, len(samples.advantages)))(keys)
+        params, _, opt_state, figures = self.descend(
+            state,
+            lambda params, _, order: self._loss(params, jax.tree.map(lambda leaf: leaf[order], samples)),
+            orders.reshape(config.gradient_steps, -1),
+        )
         figures |= {"solved_episodes": steps.solved.sum() / jnp.maximum(steps.ended.sum(), 1)}
         return TrainState(
             params=params, target=episodes, opt_state=opt_state, num_updates=state.num_updates + 1
@@ -168,23 +160,6 @@ class _PPOStage(OnlineStage):
         _, advantages = jax.lax.scan(back, carry, (steps.solved.astype(jnp.float32), steps.ended, values), reverse=True)
         return advantages
 
-    def _learn(self, state: TrainState, samples: _Samples, key: Key[Array, ""]) -> tuple:
-        """Returns parameters and optimizer after the gradient steps of a round, and mean figures."""
-        config, optimizer = self.config, self.step_schedule.optimizer()
-        count = len(samples.advantages)
-        keys = jax.random.split(key, config.num_epochs)
-        orders = jax.vmap(lambda key: jax.random.permutation(key, count))(keys).reshape(self.steps_per_round, -1)
-
-        def step(carry, indices):
-            params, opt_state = carry
-            batch = jax.tree.map(lambda leaf: leaf[indices], samples)
-            gradients, figures = jax.grad(self._loss, has_aux=True)(params, batch)
-            changes, opt_state = optimizer.update(gradients, opt_state, params)
-            return (jax.tree.map(jnp.add, params, changes), opt_state), figures
-
-        (params, opt_state), figures = jax.lax.scan(step, (state.params, state.opt_state), orders)
-        return params, opt_state, jax.tree.map(jnp.mean, figures)
-
     def _loss(self, params: dict, batch: _Samples) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
         config, module, steps = self.config, self.module(params), batch.steps
         log_probs = log_proposals(module.policy(steps.codes, steps.goals), steps.legal)
@@ -196,4 +171,4 @@ class _PPOStage(OnlineStage):
         entropy = -jnp.where(steps.legal, jnp.exp(log_probs) * jnp.where(steps.legal, log_probs, 0.0), 0.0).sum(-1)
         value_loss = jnp.mean((module.value(steps.codes, steps.goals) - batch.returns) ** 2)
         loss = policy_loss + config.value_weight * value_loss - config.entropy_weight * entropy.mean()
-        return loss, {"loss": loss, "value_loss": value_loss, "entropy": entropy.mean()}
+        return loss, {"value_loss": value_loss, "entropy": entropy.mean()}

@@ -75,8 +75,8 @@ class _QStage(OfflineStage):
     name = "q"
 
     def __init__(self, config: QLearning, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh):
-        self.config, self.target_rate = config, config.target_rate
-        super().__init__(env, config.training, trajectories, key, mesh)
+        self.target_rate = config.target_rate
+        super().__init__(config, env, trajectories, key, mesh)
 
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         return policy_network(self.config.network, self.env, rngs)

@@ -9,24 +9,23 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from jepa.agents.base import Params
 from jepa.agents.behaviour_cloning import policy_network
 from jepa.agents.offline import sample_hindsight
-from jepa.agents.online import Episodes, EpisodeState, OnlineStage, new_episodes, rounds_within
+from jepa.agents.online import EpisodeState, OnlineAgent, OnlineStage, new_episodes
 from jepa.agents.q_learning import QLearning, q_loss
-from jepa.envs.base import Env
+from jepa.envs.base import Env, matches
 from jepa.training import Schedule, Stage, TrainState
 from jepa.types import Trajectories, pytree, require_positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OnlineQLearning(QLearning):
+class OnlineQLearning(QLearning, OnlineAgent):
     """DQN with hindsight replay: each round walks from new problems, epsilon-greedily, and keeps the newest walks.
 
     Source: as `QLearning`; replay and exploration as in DQN.
     """
 
-    episodes: Episodes = Episodes()
-    """What it practises on; every walk has `episode_length` moves, also beyond the goal."""
     num_walks_kept: int = 4096
     """Newest walks that are learned from."""
     steps_per_round: int = 64
@@ -38,7 +37,7 @@ class OnlineQLearning(QLearning):
     training: Schedule = Schedule(
         num_updates=200, batch_size=32_768, learning_rate=5e-4, weight_decay=0.0, updates_per_call=1
     )
-    """Rounds, which follow from the experiment's `num_transitions`; its batch counts the samples of a round."""
+    """See base class."""
 
     def __post_init__(self):
         """Refuses sizes that cannot be."""
@@ -52,12 +51,13 @@ class OnlineQLearning(QLearning):
 
     @property
     def moves_per_round(self) -> int:
-        """Moves of all walks of a round."""
+        """See base class: every walk has `episode_length` moves, also beyond the goal."""
         return self.episodes.num_envs * self.episodes.episode_length
 
-    def within(self, num_transitions: int) -> "OnlineQLearning":
-        """See base class: as many rounds as fit."""
-        return dataclasses.replace(self, training=rounds_within(self.training, self.moves_per_round, num_transitions))
+    @property
+    def gradient_steps(self) -> int:
+        """See base class."""
+        return self.steps_per_round
 
     def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
         """See base class; the recorded moves are not looked at."""
@@ -77,33 +77,34 @@ class _Replay:
 class _OnlineQStage(OnlineStage):
     name = "q"
 
-    def __init__(self, config: OnlineQLearning, env: Env, key: Key[Array, ""], mesh: Mesh):
-        self.config, rounds = config, config.training
-        self.step_schedule = dataclasses.replace(rounds, num_updates=rounds.num_updates * config.steps_per_round)
-        super().__init__(env, config.episodes, rounds, config.moves_per_round, key, mesh)
-
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         return policy_network(self.config.network, self.env, rngs)
 
-    def init(self) -> TrainState:
-        state, env = super().init(), self.env
-        count, length = self.config.num_walks_kept, self.config.episodes.episode_length
+    def init_target(self, params: Params) -> _Replay:
+        env, count, length = self.env, self.config.num_walks_kept, self.config.episodes.episode_length
         walks = Trajectories(
             states=jnp.zeros((count, length + 1, env.num_tokens), jnp.int32),
             actions=jnp.zeros((count, length), jnp.int32),
             legal_actions=jnp.zeros((count, length + 1, env.num_actions), bool),
         )
-        replay = _Replay(walks=walks, target=jax.tree.map(jnp.copy, state.params))
-        return dataclasses.replace(state, target=replay, opt_state=self.step_schedule.optimizer().init(state.params))
+        return _Replay(walks=walks, target=jax.tree.map(jnp.copy, params))
 
     def update(self, state: TrainState, data: tuple) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
         keys = jax.random.split(jax.random.fold_in(self.update_key, state.num_updates), 3)
-        problems = new_episodes(self.env, self.episodes, keys[0])
+        problems = new_episodes(self.env, self.config.episodes, keys[0])
         done = state.num_updates / self.schedule.num_updates
         epsilon = jnp.maximum(self.config.last_epsilon, 1 - 2 * done * (1 - self.config.last_epsilon))
         walks, solved = self._walk(self.module(state.params), problems, epsilon, keys[1])
         kept = self._keep(state.target.walks, walks, state.num_updates)
-        params, target, opt_state, figures = self._learn(state, kept, keys[2])
+
+        def loss(params, target, key):
+            batch = sample_hindsight(self.env, kept, self.config.samples_per_step, self.config.goals, key)
+            return q_loss(self.module(params), self.module(target), batch, self.config.max_cost)
+
+        step_keys = jax.random.split(keys[2], self.config.steps_per_round)
+        params, target, opt_state, figures = self.descend(
+            state, loss, step_keys, state.target.target, self.config.target_rate
+        )
         figures |= {"solved_episodes": solved.mean(), "epsilon": epsilon}
         replay = _Replay(walks=kept, target=target)
         return TrainState(params=params, target=replay, opt_state=opt_state, num_updates=state.num_updates + 1), figures
@@ -121,49 +122,25 @@ class _OnlineQStage(OnlineStage):
             anything = jax.random.categorical(random_key, jnp.where(legal, 0.0, -1e9))
             is_random = jax.random.uniform(choice_key, best.shape) < epsilon
             actions = jnp.where(is_random, anything, best)
-            reached = ((states == problems.goals.tokens) | ~problems.goals.mask).all(axis=-1)
+            reached = matches(states, problems.goals)
             return jax.vmap(self.env.step)(states, actions), (states, actions, legal, reached)
 
-        length = self.episodes.episode_length
+        length = self.config.episodes.episode_length
         last, (states, actions, legal, reached) = jax.lax.scan(move, problems.states, jnp.arange(length))
         end = jax.vmap(self.env.legal_actions)(last)
         states, legal = jnp.append(states, last[None], axis=0), jnp.append(legal, end[None], axis=0)
         walks = Trajectories(
             states=states.swapaxes(0, 1), actions=actions.swapaxes(0, 1), legal_actions=legal.swapaxes(0, 1)
         )
-        at_end = ((last == problems.goals.tokens) | ~problems.goals.mask).all(axis=-1)
-        return walks, reached.any(axis=0) | at_end
+        return walks, reached.any(axis=0) | matches(last, problems.goals)
 
     def _keep(self, kept: Trajectories, walks: Trajectories, number: Int[Array, ""]) -> Trajectories:
         """Returns the kept walks with those of a round in place of the oldest; the first round takes all places."""
-        copies = self.config.num_walks_kept // self.episodes.num_envs
-        place = (number % copies) * self.episodes.num_envs
+        copies = self.config.num_walks_kept // self.config.episodes.num_envs
+        place = (number % copies) * self.config.episodes.num_envs
 
         def put(old: Array, new: Array) -> Array:
             everywhere = jnp.tile(new, (copies, *[1] * (new.ndim - 1)))
             return jnp.where(number == 0, everywhere, jax.lax.dynamic_update_slice_in_dim(old, new, place, axis=0))
 
         return jax.tree.map(put, kept, walks)
-
-    def _learn(self, state: TrainState, kept: Trajectories, key: Key[Array, ""]) -> tuple:
-        """Returns parameters, target and optimizer after the gradient steps of a round, and mean figures."""
-        config, optimizer = self.config, self.step_schedule.optimizer()
-
-        def step(carry, number):
-            params, target, opt_state = carry
-            batch_key = jax.random.fold_in(key, number)
-            batch = sample_hindsight(self.env, kept, config.samples_per_step, config.goals, batch_key)
-
-            def loss(params):
-                value, figures = q_loss(self.module(params), self.module(target), batch, config.max_cost)
-                return value, {"loss": value} | figures
-
-            gradients, figures = jax.grad(loss, has_aux=True)(params)
-            changes, opt_state = optimizer.update(gradients, opt_state, params)
-            params = jax.tree.map(jnp.add, params, changes)
-            target = jax.tree.map(lambda old, new: old + config.target_rate * (new - old), target, params)
-            return (params, target, opt_state), figures
-
-        carry = (state.params, state.target.target, state.opt_state)
-        (params, target, opt_state), figures = jax.lax.scan(step, carry, jnp.arange(config.steps_per_round))
-        return params, target, opt_state, jax.tree.map(jnp.mean, figures)

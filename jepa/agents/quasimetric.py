@@ -80,10 +80,6 @@ class _Constrained(nnx.Module):
 class _QuasimetricStage(OfflineStage):
     name = "cost"
 
-    def __init__(self, config: QuasimetricRL, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh):
-        self.config = config
-        super().__init__(env, config.training, trajectories, key, mesh)
-
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         return _Constrained(self.config, self.env, rngs)
 

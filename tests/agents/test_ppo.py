@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jepa.actors.residual_mlp import ResidualMLPActor
-from jepa.agents.online import Episodes, advance, new_episodes, rounds_within
+from jepa.agents.online import Episodes, advance, new_episodes
 from jepa.agents.ppo import PPO
 from jepa.behaviours import RandomWalks
 from jepa.dataset import collect_walks
@@ -77,7 +77,7 @@ def test_moves_are_counted():
     assert within.training.num_updates == 3
     stage = within.stages(GRID, NOTHING, jax.random.key(0), data_mesh())[0]
     assert stage.transitions_per_update * stage.schedule.num_updates == 768
-    assert rounds_within(Schedule(updates_per_call=50), 256, 10).num_updates == 50  # one call is the least
+    assert agent.within(10).training.num_updates == 1  # one call is the least
 
 
 def test_sizes_that_do_not_fit_are_refused():
