@@ -15,6 +15,7 @@ from jepa.costs.imagination import Imagination
 from jepa.costs.learning import CostLearning
 from jepa.encoders.token_slots import TokenSlotsEncoder
 from jepa.envs.rubiks_cube import RubiksCube
+from jepa.objectives.code_separation import CodeSeparation
 from jepa.objectives.prediction import RolloutPrediction
 from jepa.objectives.sigreg import SIGReg
 from jepa.planners.proposal_search import ProposalSearch
@@ -33,6 +34,8 @@ config = Experiment(
             predictor=OperatorPredictor(),
             prediction=RolloutPrediction(weight=10.0, horizon=1, input_noise=0.3),
             regularizer=SIGReg(weight=0.01),
+            # Codes that are nearly orthogonal: in fewer directions the actor could not tell all tokens apart linearly.
+            code_separation=CodeSeparation(margin=2.0),
             reidentification=NearestCode(),
         ),
         world_model_training=Schedule(num_updates=1000, batch_size=512, learning_rate=3e-3),
@@ -44,9 +47,9 @@ config = Experiment(
         cost_training=Schedule(num_updates=200, batch_size=512, learning_rate=2e-3),
         actor=ActorLearning(
             head=ResidualMLPActor(hidden_width=1024, num_blocks=1),
-            imagination=Imagination(num_walks=2048, walk_length=26),
+            imagination=Imagination(num_walks=1024, walk_length=26),
             origin_fraction=1.0,
-            schedule=Schedule(num_updates=24000, batch_size=1024, learning_rate=2e-3),
+            schedule=Schedule(num_updates=16000, batch_size=1024, learning_rate=2e-3),
         ),
         planner=ProposalSearch(width=640, horizon=60),
     ),
