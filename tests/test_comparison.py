@@ -329,6 +329,15 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+@pytest.fixture
+def heeded_signals():
+    """Signals as a shell's foreground job has them: a background job ignores SIGINT."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def signal_when_there(paths: list[Path], number: int) -> None:
     """Sends this process a signal as soon as all of these files exist."""
 
@@ -344,7 +353,9 @@ def signal_when_there(paths: list[Path], number: int) -> None:
     ("number", "code", "order"),
     [(signal.SIGINT, 130, "hang"), (signal.SIGTERM, 143, "hang"), (signal.SIGTERM, 143, "ignore")],
 )
-def test_interruption_ends_all_processes_and_can_be_continued(place, capsys, monkeypatch, number, code, order):
+def test_interruption_ends_all_processes_and_can_be_continued(
+    place, capsys, monkeypatch, heeded_signals, number, code, order
+):
     monkeypatch.setattr(jobs, "SECONDS_TO_END", 0.5)
     place.order({"tiles/42/seed0": order, "cube/28/seed1": order})
     pids = [place.output / name / "pids.json" for name in ("tiles/42/seed0", "cube/28/seed1")]
