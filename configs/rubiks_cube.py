@@ -49,7 +49,7 @@ config = Experiment(
             head=ResidualMLPActor(hidden_width=1024, num_blocks=1),
             imagination=Imagination(num_walks=1024, walk_length=26),
             origin_fraction=1.0,
-            schedule=Schedule(num_updates=16000, batch_size=1024, learning_rate=2e-3),
+            schedule=Schedule(num_updates=13000, batch_size=1024, learning_rate=6e-4),
         ),
         planner=ProposalSearch(width=640, horizon=60),
     ),
