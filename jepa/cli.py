@@ -39,6 +39,8 @@ class EvalCommand:
     """The experiment of the run, with its fields as flags; only planner and test problems may change."""
     output_dir: Path | None = None
     """Folder of summary.json and records.jsonl; the run folder if not given."""
+    html: bool = False
+    """Also write page.html there: plans to watch, move by move, in any browser."""
     debug: bool = False
     """Shrink planner and problems, to try the whole path in seconds."""
 
@@ -59,8 +61,8 @@ def parse_train(arguments: list[str]) -> tuple[Experiment, Path]:
     return experiment, command.run_dir or Path("runs") / name / f"seed{experiment.seed}"
 
 
-def parse_eval(arguments: list[str]) -> tuple[Experiment, Path, Path]:
-    """Returns the experiment, the run folder and the output folder that a command line asks for.
+def parse_eval(arguments: list[str]) -> tuple[Experiment, Path, Path, bool]:
+    """Returns the experiment, the run folder, the output folder, and whether a page is wanted.
 
     Raises:
       ValueError: there is no such run.
@@ -74,7 +76,7 @@ def parse_eval(arguments: list[str]) -> tuple[Experiment, Path, Path]:
         graded = _debug(experiment)
         agent = dataclasses.replace(trained.agent, planner=graded.agent.planner)
         experiment = dataclasses.replace(experiment, agent=agent, evaluation=graded.evaluation)
-    return experiment, run_dir, command.output_dir or run_dir
+    return experiment, run_dir, command.output_dir or run_dir, command.html
 
 
 def _parse(default: Command, arguments: list[str], about: str) -> Command:

@@ -19,7 +19,7 @@ SOURCES = (*PACKAGE, *PROGRAMS, "configs/**/*.py", "benchmarks/**/*.py")
 
 # A module under jepa/ imports from its own line or from lines above it.
 LAYERS = (
-    {"types"},
+    {"types", "drawing"},
     {"latents"},
     {"envs"},
     {"behaviours"},
@@ -42,6 +42,7 @@ LAYERS = (
     {"run_config"},
     {"runs"},
     {"report"},
+    {"page"},
     {"console"},
     {"cli"},
     {"comparison"},

@@ -74,9 +74,9 @@ def test_debug_has_a_folder_of_its_own():
 
 
 def test_evaluation_starts_from_the_run(run_dir, tmp_path):
-    assert parse_eval([str(run_dir)]) == (EXPERIMENT, run_dir, run_dir)
+    assert parse_eval([str(run_dir)]) == (EXPERIMENT, run_dir, run_dir, False)
     words = ["--num-problems", "20", "--planner.width", "64", "--output-dir", str(tmp_path / "out")]
-    experiment, folder, output = parse_eval([str(run_dir), *words])
+    experiment, folder, output, _ = parse_eval([str(run_dir), *words])
     assert differences(EXPERIMENT, experiment) == {
         "num_problems": "1000 -> 20",
         "planner.width": "256 -> 64",
@@ -85,7 +85,7 @@ def test_evaluation_starts_from_the_run(run_dir, tmp_path):
 
 
 def test_debug_of_an_evaluation_leaves_training_as_it_is(run_dir):
-    experiment, _, _ = parse_eval([str(run_dir), "--debug", "--planner.horizon", "5"])
+    experiment, *_ = parse_eval([str(run_dir), "--debug", "--planner.horizon", "5"])
     assert differences(EXPERIMENT, experiment).keys() == {
         "num_problems",
         "planner.width",

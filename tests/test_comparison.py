@@ -82,7 +82,7 @@ def test_commands_say_what_the_cell_expects(place, tmp_path, debug):
         assert (train, grade, folder) == ("train.py", "eval.py", cell.folder)
         cell.folder.mkdir(parents=True)
         (cell.folder / "config.json").write_text(json.dumps(to_json(trained)))
-        graded, folder, output = parse_eval(grade_words)
+        graded, folder, output, _ = parse_eval(grade_words)
     finally:
         jax.config.update("jax_disable_most_optimizations", False)  # --debug turns it on.
     assert folder == output == cell.folder

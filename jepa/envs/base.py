@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
+from jepa.drawing import Drawing, text_drawing
 from jepa.types import Goal, Problem
 
 
@@ -186,6 +187,15 @@ class Env(abc.ABC):
     @abc.abstractmethod
     def render(self, state: Int[np.ndarray, " N"]) -> str:
         """Draws a state as a few lines of text."""
+
+    def draw(self, state: Int[np.ndarray, " N"], goal: Goal) -> Drawing:
+        """Draws a state as shapes, for pages; the text of `render`, by default.
+
+        Args:
+          state: any tokens in range, also those of a state that cannot be: models imagine such.
+          goal: what is to be reached, for domains whose picture shows it.
+        """
+        return text_drawing(self.render(state))
 
 
 def actions_of_plan(actions: Int[np.ndarray, " T"]) -> list[int]:

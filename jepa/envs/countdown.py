@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Key, UInt32
 
+from jepa.drawing import Drawing, Shape, rectangle
 from jepa.envs.base import Env, GoalKind, states_from_arrays
 from jepa.envs.countdown_solver import fewest_operations
 from jepa.types import Goal, Problem
@@ -227,6 +228,18 @@ class Countdown(Env):
     def render(self, state: Int[np.ndarray, " N"]) -> str:
         """Writes the numbers in a line; an empty place is a dot."""
         return " ".join(str(number or ".") for number in np.asarray(state).tolist())
+
+    def draw(self, state: Int[np.ndarray, " N"], goal: Goal) -> Drawing:
+        """See base class: a card per number, and the target above them."""
+        numbers, target = np.asarray(state).tolist(), int(np.asarray(goal.tokens)[0])
+        card, middle = rectangle(0.84, 1.1, 0.12), len(numbers) / 2
+        sign = dict(fill="target", label=str(target), label_size=0.45)
+        shapes = [Shape(outline=rectangle(1.0, 0.7, 0.12), x=middle, y=0.45, **sign)]
+        for place, number in enumerate(numbers):
+            fill = "accent" if number == target else "tile" if number else "floor"
+            label = str(number) if number else ""
+            shapes.append(Shape(outline=card, x=place + 0.5, y=1.6, fill=fill, label=label, label_size=0.45))
+        return Drawing(width=len(numbers), height=2.2, shapes=tuple(shapes))
 
 
 @functools.cache

@@ -5,7 +5,6 @@ in which they differ is a proof that there is no such plan (`theories.find_count
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
+from jepa.drawing import Drawing
 from jepa.envs.base import Env, actions_of_plan, full_goal, states_from_arrays
 from jepa.envs.heap_terms import (
     decode_term,
@@ -27,8 +27,9 @@ from jepa.envs.heap_terms import (
 from jepa.envs.proof_checker import check_proof_of
 from jepa.envs.proof_search import Rewrites, forward_rewrites, shortest_proofs
 from jepa.envs.proof_writer import write_proof
+from jepa.envs.term_drawing import draw_term
 from jepa.envs.theories import THEORIES, Countermodel, Theory, find_countermodel, write_term
-from jepa.types import Problem
+from jepa.types import Goal, Problem
 
 MIN_REWRITES, MAX_REWRITES = 3, 8
 """A test problem is made by that many random rewrites; a shortest proof takes no more."""
@@ -248,12 +249,12 @@ class EquationalProofs(Env):
           ValueError: the plan is no proof; the message says where it fails.
         """
         plan, states = actions_of_plan(actions), [np.asarray(problem.start)]
+        step, legal_actions = jax.jit(self.step), jax.jit(self.legal_actions)
         for number, action in enumerate(plan):
-            state, is_legal = _rewrite(self, jnp.asarray(states[-1]), jnp.int32(action))
-            if not (0 <= action < self.num_actions and is_legal):
+            if not (0 <= action < self.num_actions and legal_actions(states[-1])[action]):
                 term = self.render(states[-1])
                 raise ValueError(f"expected legal actions, came {action} as action {number}, on {term}")
-            states.append(np.asarray(state))
+            states.append(np.asarray(step(states[-1], action)))
         last, goal = (self.render(np.asarray(state)) for state in (states[-1], problem.goal.tokens))
         if last != goal:
             raise ValueError(f"expected a plan that ends at {goal}, came one that ends at {last}")
@@ -274,13 +275,10 @@ class EquationalProofs(Env):
         return malformed_reason(self._theory, state)
 
     def problems_from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Problem:
-        """Builds problems from `start` [B, N] and `goal` [B, N], terms in heap order (`heap_terms.encode_term`).
-
-        False equations are problems as well, those of which no plan may claim to have a proof.
+        """Builds problems, false equations among them, from `start` and `goal` [B, N], terms as `encode_term` has them.
 
         Raises:
-          ValueError: an array is missing or of the wrong shape, there are not as many goals as starts, or something is
-            not a term; the message names the problem.
+          ValueError: an array is missing or wrong, or something is not a term; the message names the problem.
         """
         starts, goals = (states_from_arrays(self, arrays, name) for name in ("start", "goal"))
         if len(goals) != len(starts):
@@ -291,10 +289,6 @@ class EquationalProofs(Env):
         """Writes the term in infix notation, such as `(a * b)' * c`."""
         return write_term(self._theory, decode_term(self._theory, np.asarray(state)))
 
-
-@functools.partial(jax.jit, static_argnames="env")
-def _rewrite(
-    env: EquationalProofs, state: Int[Array, " N"], action: Int[Array, ""]
-) -> tuple[Int[Array, " N"], Bool[Array, ""]]:
-    """Returns the state after an action, and whether that was legal."""
-    return env.step(state, action), env.legal_actions(state)[action]
+    def draw(self, state: Int[np.ndarray, " N"], goal: Goal) -> Drawing:
+        """See base class: the tree of the term."""
+        return draw_term(self._theory, np.asarray(state))

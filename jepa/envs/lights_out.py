@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
+from jepa.drawing import Drawing, Shape, rectangle
 from jepa.envs.base import Env, full_goal, goals_from_arrays, states_from_arrays
-from jepa.types import Problem
+from jepa.types import Goal, Problem
 
 MAX_QUIET_DIMENSION = 16
 """Largest dimension of the quiet patterns among which a shortest solution is looked for, one by one: 2^16 of them."""
@@ -135,6 +136,15 @@ class LightsOut(Env):
         """Draws the board; a light that is on is a hash, one that is off a dot."""
         rows = np.where(np.asarray(state) == 1, "#", ".").reshape(self.size, self.size)
         return "\n".join(" ".join(row) for row in rows)
+
+    def draw(self, state: Int[np.ndarray, " N"], goal: Goal) -> Drawing:
+        """See base class: the lights, bright where they are on."""
+        light = rectangle(0.9, 0.9, 0.2)
+        shapes = [
+            Shape(outline=light, x=column + 0.5, y=row + 0.5, fill="light" if is_on else "dark")
+            for (row, column), is_on in np.ndenumerate(np.asarray(state).reshape(self.size, self.size) == 1)
+        ]
+        return Drawing(width=self.size, height=self.size, shapes=tuple(shapes))
 
 
 @functools.cache

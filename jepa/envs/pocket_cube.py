@@ -16,14 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
+from jepa.drawing import Drawing
 from jepa.envs.base import Env, full_goal, problems_from_starts_or_scrambles
+from jepa.envs.cube_drawing import draw_cube
 from jepa.envs.distance_table import (
     breadth_first_distances,
     cached_distances,
     rank_permutations,
     unrank_permutations,
 )
-from jepa.types import Problem
+from jepa.types import Goal, Problem
 
 FACES = "URFDLB"
 """Faces in the order of their stickers; colour i is the one that face i shows when solved."""
@@ -211,6 +213,10 @@ class PocketCube(Env):
         lines += [" ".join(np.concatenate([faces[face][row] for face in "LFRB"])) for row in range(2)]
         lines += [f"    {' '.join(row)}" for row in faces["D"]]
         return "\n".join(lines)
+
+    def draw(self, state: Int[np.ndarray, " N"], goal: Goal) -> Drawing:
+        """See base class: the cube in space, from two sides."""
+        return draw_cube(dict(zip(FACES, np.asarray(state).reshape(6, 2, 2), strict=True)), FACES)
 
 
 def build_distances() -> Int[np.ndarray, " num_states"]:

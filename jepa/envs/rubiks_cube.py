@@ -17,9 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Integer, Key
 
+from jepa.drawing import Drawing
 from jepa.envs.base import Env, full_goal, problems_from_starts_or_scrambles
+from jepa.envs.cube_drawing import draw_cube
 from jepa.envs.near_states import NearStates, state_keys
-from jepa.types import Problem
+from jepa.types import Goal, Problem
 
 FACES = "UDLRBF"
 """Faces in the order of their actions: up, down, left, right, back, front."""
@@ -199,13 +201,26 @@ class RubiksCube(Env):
 
     def render(self, state: Int[np.ndarray, " N"]) -> str:
         """Draws the unfolded net; a colour is written as the face that shows it when solved."""
-        tokens, base = np.asarray(state)[_STICKER_PLACES], _NUM_SLOTS[_STICKER_PLACES]
-        homes = _FIRST_STICKERS[_STICKER_PLACES] + tokens // base * base + (_STICKER_SLOTS - tokens) % base
-        net = np.full((9, 12), " ")
-        for face, cell in _CENTRES.items():
-            net[cell] = face
-        net[tuple(_net_cells().T)] = _STICKER_FACES[homes]
-        return "\n".join(" ".join(row).rstrip() for row in net)
+        return "\n".join(" ".join(row).rstrip() for row in _net(state))
+
+    def draw(self, state: Int[np.ndarray, " N"], goal: Goal) -> Drawing:
+        """See base class: the cube in space, from two sides."""
+        net, faces = _net(state), {}
+        for face, (row, column) in _CENTRES.items():
+            letters = net[row - 1 : row + 2, column - 1 : column + 2]
+            faces[face] = np.vectorize(FACES.index)(letters)
+        return draw_cube(faces, FACES)
+
+
+def _net(state: Int[np.ndarray, " N"]) -> np.ndarray:
+    """Returns the unfolded net as letters of faces, blanks around it."""
+    tokens, base = np.asarray(state)[_STICKER_PLACES], _NUM_SLOTS[_STICKER_PLACES]
+    homes = _FIRST_STICKERS[_STICKER_PLACES] + tokens // base * base + (_STICKER_SLOTS - tokens) % base
+    net = np.full((9, 12), " ")
+    for face, cell in _CENTRES.items():
+        net[cell] = face
+    net[tuple(_net_cells().T)] = _STICKER_FACES[homes]
+    return net
 
 
 @functools.cache

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
+from jepa.drawing import Drawing, Shape, rectangle
 from jepa.envs.base import Env, full_goal, goals_from_arrays, states_from_arrays
 from jepa.envs.distance_table import (
     breadth_first_distances,
@@ -23,7 +24,7 @@ from jepa.envs.distance_table import (
     unrank_permutations,
 )
 from jepa.envs.tile_search import search_lengths
-from jepa.types import Problem
+from jepa.types import Goal, Problem
 
 MAX_TABLE_CELLS = 10
 """Largest board whose exact distances are tabulated: 10! arrangements take a second, 12! would not fit."""
@@ -159,6 +160,18 @@ class SlidingTiles(Env):
         width = len(str(self.num_tokens - 1))
         cells = [str(tile or ".").rjust(width) for tile in np.asarray(state).tolist()]
         return "\n".join(" ".join(cells[row * self.columns : (row + 1) * self.columns]) for row in range(self.rows))
+
+    def draw(self, state: Int[np.ndarray, " N"], goal: Goal) -> Drawing:
+        """See base class: numbered tiles, which keep their keys when they slide; those in their goal's cell are lit."""
+        shapes, tile = [], rectangle(0.94, 0.94, 0.12)
+        goal_tokens = np.asarray(goal.tokens)
+        for cell, number in enumerate(np.asarray(state).tolist()):
+            if number:
+                row, column = divmod(cell, self.columns)
+                fill = "accent" if goal_tokens[cell] == number else "tile"
+                place = dict(x=column + 0.5, y=row + 0.5, key=f"tile{number}")
+                shapes.append(Shape(outline=tile, fill=fill, label=str(number), **place))
+        return Drawing(width=self.columns, height=self.rows, shapes=tuple(shapes))
 
 
 @functools.cache

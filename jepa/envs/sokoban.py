@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
+from jepa.drawing import Drawing, Shape, circle, rectangle
 from jepa.envs.base import Env, GoalKind, states_from_arrays
 from jepa.envs.sokoban_levels import (
     BOX,
@@ -192,3 +193,23 @@ class Sokoban(Env):
         """Draws the board: `#` wall, `$` box, `@` player; the targets are not part of a state."""
         symbols = SYMBOLS[np.asarray(state)].reshape(self.grid_shape)
         return "\n".join("".join(row) for row in symbols)
+
+    def draw(self, state: Int[np.ndarray, " N"], goal: Goal) -> Drawing:
+        """See base class: walls, boxes and player, with the goal's targets beneath them."""
+        things = {
+            WALL: (rectangle(1.0, 1.0), "wall"),
+            BOX: (rectangle(0.76, 0.76, 0.08), "box"),
+            PLAYER: (circle(0.32), "player"),
+        }
+        (rows, columns), tokens, shapes = self.grid_shape, np.asarray(state).tolist(), []
+        for cell, is_target in enumerate(np.asarray(goal.mask).tolist()):
+            place = dict(x=cell % columns + 0.5, y=cell // columns + 0.5)
+            shapes.append(Shape(outline=rectangle(1.0, 1.0), fill="floor", **place))
+            if is_target:
+                shapes.append(Shape(outline=circle(0.18), fill="target", **place))
+        for cell, token in enumerate(tokens):
+            if token in things:
+                outline, fill = things[token]
+                place = dict(x=cell % columns + 0.5, y=cell // columns + 0.5)
+                shapes.append(Shape(outline=outline, fill=fill, key="player" if token == PLAYER else "", **place))
+        return Drawing(width=columns, height=rows, shapes=tuple(shapes))

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
+from jepa.drawing import Drawing, Shape, rectangle
 from jepa.envs.base import Env, GoalKind, states_from_arrays
 from jepa.envs.sudoku_solver import can_be_completed, fill_singles, legal_digits, solutions, unit_cells, units_of_cells
 from jepa.types import Goal, Problem
@@ -220,6 +221,17 @@ class Sudoku(Env):
             boxes = [digits[i : i + self.box_columns] for i in range(start, start + self.size, self.box_columns)]
             lines.append(" | ".join(" ".join(box) for box in boxes))
         return "\n".join(lines)
+
+    def draw(self, state: Int[np.ndarray, " N"], goal: Goal) -> Drawing:
+        """See base class: the digits, in boxes of alternating shade."""
+        shapes, cell = [], rectangle(0.96, 0.96, 0.06)
+        for (row, column), digit in np.ndenumerate(np.asarray(state)[:-1].reshape(self.size, self.size)):
+            is_shaded = (row // self.box_rows + column // self.box_columns) % 2
+            label = str(digit) if digit else ""
+            shapes.append(
+                Shape(outline=cell, x=column + 0.5, y=row + 0.5, fill=("floor", "tile")[is_shaded], label=label)
+            )
+        return Drawing(width=self.size, height=self.size, shapes=tuple(shapes))
 
 
 def is_test_solution(boards: Int[np.ndarray, "B cells"]) -> Bool[np.ndarray, " B"]:

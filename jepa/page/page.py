@@ -1,0 +1,169 @@
+"""Writes an evaluation as one HTML file: pictures, charts and controls, with everything that it needs inside."""
+
+import json
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jepa.drawing import COLOURS, Drawing
+from jepa.envs.base import Env, GoalKind
+from jepa.page.search_maps import SearchMap
+from jepa.page.stories import Story, choose, tell
+from jepa.report import Report
+from jepa.runs import Run
+
+_COLOURS = sorted(COLOURS)
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def write_page(run: Run, report: Report, path: Path, num_problems: int = 20) -> None:
+    """Writes the page of an evaluation.
+
+    Args:
+      run: what was graded.
+      report: the results.
+      path: the file to write.
+      num_problems: how many of the test problems are told, failures first.
+    """
+    numbers = choose(report.records, num_problems)
+    stories = tell(run, report.problems, report.records, numbers)
+    html = page(run.experiment.env, report, stories)
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished.write_text(html, encoding="utf-8")
+    unfinished.replace(path)
+
+
+def page(env: Env, report: Report, stories: Sequence[Story]) -> str:
+    """Returns the page as text."""
+    canvas = _Canvas()
+    summary = report.summary
+    data = {
+        "title": f"{summary['method']} on {env.name}",
+        "facts": _facts(summary),
+        "actions": list(env.action_names),
+        "colours": _COLOURS,
+        "stories": [_story(env, report, story, canvas) for story in stories],
+        **canvas.tables(),
+    }
+    # Inside a script element nothing but "</" and "<!--" could end it; no "<" is left.
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
+    assets = resources.files("jepa.page") / "assets"
+    html = (assets / "page.html").read_text("utf-8")
+    for name, content in (
+        ("title", _escaped(data["title"])),
+        ("style", (assets / "page.css").read_text("utf-8")),
+        ("script", (assets / "page.js").read_text("utf-8")),
+        ("data", text),
+    ):
+        html = html.replace(f"<!-- {name} -->", content)
+    return html
+
+
+class _Canvas:
+    """Drawings of all states that are shown, each stored once, and what they have in common stored once, too."""
+
+    def __init__(self):
+        self.drawings: dict[str, int] = {}
+        self.geometries: dict[str, int] = {}
+        self.outlines: dict[str, int] = {}
+        self.labels: dict[str, int] = {"": 0}
+
+    def add(self, drawing: Drawing) -> int:
+        """Returns the number of a drawing."""
+        places = [
+            [_number(self.outlines, shape.outline), round(shape.x, 3), round(shape.y, 3), shape.label_size, shape.key]
+            for shape in drawing.shapes
+        ]
+        geometry = json.dumps([round(drawing.width, 3), round(drawing.height, 3), places], separators=(",", ":"))
+        fills = "".join(_LETTERS[_COLOURS.index(shape.fill)] for shape in drawing.shapes)
+        labels = [_number(self.labels, shape.label) for shape in drawing.shapes]
+        parts = [_number(self.geometries, geometry), fills, labels if any(labels) else 0]
+        return _number(self.drawings, json.dumps(parts, separators=(",", ":")))
+
+    def tables(self) -> dict[str, list[Any]]:
+        """Returns what drawings refer to by number."""
+        return {
+            "drawings": [json.loads(text) for text in self.drawings],
+            "geometries": [json.loads(text) for text in self.geometries],
+            "outlines": list(self.outlines),
+            "labels": list(self.labels),
+        }
+
+
+def _number(table: dict[str, int], entry: str) -> int:
+    return table.setdefault(entry, len(table))
+
+
+def _facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Returns what heads the page: names of figures, and the figures."""
+    low, high = summary["solved_fraction_95_low"], summary["solved_fraction_95_high"]
+    facts = [
+        ("solved", f"{summary['solved_fraction']:.1%} of {summary['num_problems']:,} ({low:.1%} to {high:.1%})"),
+        ("false claims", f"{summary['false_claim_fraction']:.1%}"),
+    ]
+    if summary["mean_plan_length"] is not None:
+        shortest = summary["mean_optimal_length"]
+        behind = "" if shortest is None else f", shortest {shortest:.2f}"
+        facts.insert(1, ("moves", f"{summary['mean_plan_length']:.2f}{behind}"))
+    if "exact_model_solved_fraction" in summary:
+        facts.append(("on the exact model", f"{summary['exact_model_solved_fraction']:.1%}"))
+    return [
+        *facts,
+        ("random plans", f"{summary['random_solved_fraction']:.1%}"),
+        ("nodes", f"{summary['mean_nodes_generated']:,.0f}"),
+        ("planning", f"{summary['seconds_per_problem']:.3f} s"),
+        ("training", f"{summary['training_seconds']:,.0f} s"),
+        ("moves seen", f"{summary['num_transitions']:,}"),
+    ]
+
+
+def _story(env: Env, report: Report, story: Story, canvas: _Canvas) -> dict[str, Any]:
+    drawn = [canvas.add(env.draw(state, story.goal)) for state in story.states]
+    imagined = None
+    if story.imagined is not None:
+        imagined = [canvas.add(env.draw(state, story.goal)) for state in story.imagined]
+    refutation = report.evidence.refutations[story.number] if report.evidence.is_refutable[story.number] else None
+    return {
+        "number": story.number,
+        "outcome": "refuted" if refutation and not story.claims_solved else story.outcome,
+        "actions": story.actions.tolist(),
+        "illegal": np.flatnonzero(~story.is_legal).tolist(),
+        "states": drawn,
+        "imagined": imagined,
+        "goal": canvas.add(env.draw(np.asarray(story.goal.tokens), story.goal))
+        if env.goal_kind is GoalKind.STATE
+        else None,
+        "parting": story.parting,
+        "differences": None if story.differences is None else _rounded(story.differences, 3),
+        "costs": _rounded(story.predicted_costs, 2),
+        "distances": [int(distance) if distance >= 0 else None for distance in story.distances],
+        "optimal": story.optimal_length if story.optimal_length >= 0 else None,
+        "nodes": story.num_nodes,
+        "search": None if story.search is None else _search(story.search),
+        "words": refutation,
+    }
+
+
+def _search(found: SearchMap) -> dict[str, Any]:
+    return {
+        "plies": [
+            [[*np.round(1000 * point[:2]).astype(int).tolist(), *_rounded(point[2:], 1)] for point in ply]
+            for ply in found.plies
+        ],
+        "held": found.num_nodes,
+        "path": np.round(1000 * found.path).astype(int).tolist(),
+        "goals": np.round(1000 * found.goals).astype(int).tolist(),
+        "explained": round(found.explained, 3),
+    }
+
+
+def _rounded(values: np.ndarray, digits: int) -> list[float | None]:
+    """Returns numbers for JSON, which has no NaN and no infinity."""
+    return [round(float(value), digits) if np.isfinite(value) else None for value in values]
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,86 @@
+"""A search as points on a plane: the latents that a beam held, ply by ply, in their two main directions."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from jepa.agents.latent_planner import planning_model
+from jepa.runs import Run
+from jepa.types import Problem
+
+POINTS_PER_PLY = 60
+"""Nodes of a ply that are kept for the map; the others would only hide them."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SearchMap:
+    """Where the nodes of a search lie; coordinates in [0, 1]."""
+
+    plies: list[Float[np.ndarray, "points 3"]]
+    """For each ply the coordinates of some of its nodes, and their predicted cost."""
+    num_nodes: list[int]
+    """How many nodes each ply held."""
+    path: Float[np.ndarray, "T+1 2"]
+    """The plan."""
+    goals: Float[np.ndarray, "K 2"]
+    """What was to be reached; slots that a goal leaves open take the values of the plan's last latent."""
+    explained: float
+    """Share of the variance of the nodes that the plane shows."""
+
+
+def map_searches(run: Run, problems: Problem, plans: Sequence[Int[np.ndarray, " T"]]) -> list[SearchMap]:
+    """Searches B problems once more, together, and watches; the planner of the run must be a `FrontierSearch`."""
+    env, agent = run.experiment.env, run.experiment.agent
+    world_model, cost = agent.modules(env, run.params)
+    model = planning_model(world_model, cost, agent.actor_module(env, run.params))
+    starts = world_model.encode(jnp.asarray(problems.start))
+    goals = world_model.encode_goal(jax.vmap(env.goal_alternatives)(jax.tree.map(jnp.asarray, problems.goal)))
+    predict, generator = jax.jit(model.predict), np.random.default_rng(0)
+    held, counts = [[] for _ in plans], [[] for _ in plans]
+    start_costs = np.asarray(model.cost(starts[:, None], goals))
+    for frontier in agent.planner.watch(model, starts, goals):
+        ply, alive, latents = int(frontier.ply), np.asarray(frontier.alive), np.asarray(frontier.latents)
+        costs = np.asarray(frontier.tree.costs[ply - 1]) if ply else np.broadcast_to(start_costs, alive.shape)
+        for problem in np.flatnonzero(alive.any(axis=1)):
+            places = np.flatnonzero(alive[problem])
+            some = np.sort(generator.permutation(places)[:POINTS_PER_PLY])
+            held[problem].append((latents[problem, some], costs[problem, some]))
+            counts[problem].append(len(places))
+    maps = []
+    for problem, actions in enumerate(plans):
+        path = [starts[problem, None]]
+        for action in actions.tolist():
+            path.append(predict(path[-1], jnp.array([action])))
+        ends = np.asarray(jnp.where(goals[problem] == 0, path[-1], goals[problem]))
+        maps.append(_flattened(held[problem], counts[problem], np.asarray(jnp.concatenate(path)), ends))
+    return maps
+
+
+def _flattened(
+    held: list[tuple[Float[np.ndarray, "points D"], Float[np.ndarray, " points"]]],
+    counts: list[int],
+    path: Float[np.ndarray, "T+1 D"],
+    goals: Float[np.ndarray, "K D"],
+) -> SearchMap:
+    """Projects everything on the two main directions of the nodes, path and goals."""
+    everything = np.concatenate([latents for latents, _ in held] + [path, goals])
+    centre = everything.mean(axis=0)
+    _, scales, directions = np.linalg.svd(everything - centre, full_matrices=False)
+    plane = directions[:2].T if len(directions) > 1 else np.eye(everything.shape[1])[:, :2]
+    flat = (everything - centre) @ plane
+    low, extent = flat.min(axis=0), np.maximum(np.ptp(flat, axis=0), 1e-9)
+
+    def placed(latents: Float[np.ndarray, "points D"]) -> Float[np.ndarray, "points 2"]:
+        return ((latents - centre) @ plane - low) / extent
+
+    return SearchMap(
+        plies=[np.column_stack([placed(latents), costs]) for latents, costs in held],
+        num_nodes=counts,
+        path=placed(path),
+        goals=placed(goals),
+        explained=float((scales[:2] ** 2).sum() / max((scales**2).sum(), 1e-12)),
+    )
