@@ -16,9 +16,9 @@ class Shape:
 
     outline: str
     """SVG path data about the origin (0, 0)."""
-    x: float
+    x: float | int
     """Where the origin of the outline lies, in the units of the drawing, to the right."""
-    y: float
+    y: float | int
     """The same, downwards."""
     fill: str
     """One of `COLOURS`."""
@@ -39,9 +39,9 @@ class Shape:
 class Drawing:
     """Shapes on a canvas, later ones on top of earlier ones."""
 
-    width: float
+    width: float | int
     """Extent of the canvas from x = 0."""
-    height: float
+    height: float | int
     """Extent of the canvas from y = 0."""
     shapes: tuple[Shape, ...]
     """What is on it."""
@@ -63,7 +63,7 @@ def circle(radius: float) -> str:
     return f"M{-radius:g} 0a{radius:g} {radius:g} 0 1 0 {2 * radius:g} 0a{radius:g} {radius:g} 0 1 0 {-2 * radius:g} 0Z"
 
 
-def polygon(points: Sequence[tuple[float, float]]) -> str:
+def polygon(points: Sequence[tuple[float | int, float | int]]) -> str:
     """Returns the outline of a polygon."""
     return "M" + "L".join(f"{x:.3g} {y:.3g}" for x, y in points) + "Z"
 

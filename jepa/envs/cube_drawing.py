@@ -37,7 +37,7 @@ def draw_cube(faces: Mapping[str, Int[np.ndarray, "n n"]], names: str) -> Drawin
         # The corner of D that is nearest lies below the bottom of its first column and last row.
         "D": ((bottom[0] + size * _ACROSS, bottom[1] + size / 2), back, (-_ACROSS, -0.5)),
     }
-    shapes = []
+    shapes = [Shape(outline=_silhouette(size), x=x, y=0.0, fill="ink") for x in (0.0, round(left, 3))]
     for face, (corner, right, along) in (from_above | from_below).items():
         outline = _cell(right, along)
         for row, column in np.ndindex(size, size):
@@ -45,6 +45,13 @@ def draw_cube(faces: Mapping[str, Int[np.ndarray, "n n"]], names: str) -> Drawin
             fill = COLOURS[names[int(faces[face][row, column])]]
             shapes.append(Shape(outline=outline, x=round(x, 3), y=round(y, 3), fill=fill))
     return Drawing(width=left + 2 * size * _ACROSS, height=2.0 * size, shapes=tuple(shapes))
+
+
+def _silhouette(size: int) -> str:
+    """Returns the hexagon of a whole cube."""
+    half, whole = size * _ACROSS, 2 * size * _ACROSS
+    upper, lower = size / 2, 1.5 * size
+    return polygon([(0, upper), (half, 0), (whole, upper), (whole, lower), (half, 2 * size), (0, lower)])
 
 
 def _cell(right: tuple[float, float], along: tuple[float, float]) -> str:

@@ -20,11 +20,11 @@ POINTS_PER_PLY = 60
 class SearchMap:
     """Where the nodes of a search lie; coordinates in [0, 1]."""
 
-    plies: list[Float[np.ndarray, "points 3"]]
+    plies: list[Float[np.ndarray, "_ 3"]]
     """For each ply the coordinates of some of its nodes, and their predicted cost."""
     num_nodes: list[int]
     """How many nodes each ply held."""
-    path: Float[np.ndarray, "T+1 2"]
+    path: Float[np.ndarray, "T_plus_1 2"]
     """The plan."""
     goals: Float[np.ndarray, "K 2"]
     """What was to be reached; slots that a goal leaves open take the values of the plan's last latent."""
@@ -32,7 +32,7 @@ class SearchMap:
     """Share of the variance of the nodes that the plane shows."""
 
 
-def map_searches(run: Run, problems: Problem, plans: Sequence[Int[np.ndarray, " T"]]) -> list[SearchMap]:
+def map_searches(run: Run, problems: Problem, plans: Sequence[Int[np.ndarray, " _"]]) -> list[SearchMap]:
     """Searches B problems once more, together, and watches; the planner of the run must be a `FrontierSearch`."""
     env, agent = run.experiment.env, run.experiment.agent
     world_model, cost = agent.modules(env, run.params)
@@ -61,9 +61,9 @@ def map_searches(run: Run, problems: Problem, plans: Sequence[Int[np.ndarray, " 
 
 
 def _flattened(
-    held: list[tuple[Float[np.ndarray, "points D"], Float[np.ndarray, " points"]]],
+    held: list[tuple[Float[np.ndarray, "_ D"], Float[np.ndarray, " _"]]],
     counts: list[int],
-    path: Float[np.ndarray, "T+1 D"],
+    path: Float[np.ndarray, "T_plus_1 D"],
     goals: Float[np.ndarray, "K D"],
 ) -> SearchMap:
     """Projects everything on the two main directions of the nodes, path and goals."""
@@ -72,7 +72,9 @@ def _flattened(
     _, scales, directions = np.linalg.svd(everything - centre, full_matrices=False)
     plane = directions[:2].T if len(directions) > 1 else np.eye(everything.shape[1])[:, :2]
     flat = (everything - centre) @ plane
-    low, extent = flat.min(axis=0), np.maximum(np.ptp(flat, axis=0), 1e-9)
+    low, extent = flat.min(axis=0), np.ptp(flat, axis=0)
+    # Where nothing differs in a direction, rounding is not to be blown up.
+    extent = np.maximum(extent, 1e-3 * extent.max() + 1e-6)
 
     def placed(latents: Float[np.ndarray, "points D"]) -> Float[np.ndarray, "points 2"]:
         return ((latents - centre) @ plane - low) / extent

@@ -33,17 +33,17 @@ class Story:
     """What was to be reached."""
     actions: Int[np.ndarray, " T"]
     """The plan."""
-    states: Int[np.ndarray, "T+1 N"]
+    states: Int[np.ndarray, "T_plus_1 N"]
     """What really happens; an illegal action changes nothing."""
     is_legal: Bool[np.ndarray, " T"]
     """Which actions are possible where the plan takes them."""
-    distances: Int[np.ndarray, " T+1"]
+    distances: Int[np.ndarray, " T_plus_1"]
     """Exact number of actions to the goal; -1 where it is not known."""
-    predicted_costs: Float[np.ndarray, " T+1"]
+    predicted_costs: Float[np.ndarray, " T_plus_1"]
     """The same as the agent expected it, where it did."""
-    imagined: Int[np.ndarray, "T+1 N"] | None
+    imagined: Int[np.ndarray, "T_plus_1 N"] | None
     """The states that the imagined latents are nearest to; None for agents that imagine nothing."""
-    differences: Float[np.ndarray, " T+1"] | None
+    differences: Float[np.ndarray, " T_plus_1"] | None
     """How far the imagined latents are from those of the real states: the worst slot's mean squared difference."""
     search: SearchMap | None
     """How the search went, for planners that can be watched."""
@@ -88,13 +88,14 @@ def choose(records: PlanRecords, count: int) -> list[int]:
 def tell(run: Run, problems: Problem, records: PlanRecords, numbers: Sequence[int]) -> list[Story]:
     """Returns the stories of some of the test problems."""
     env, agent = run.experiment.env, run.experiment.agent
-    deadline, stories = time.monotonic() + SECONDS_FOR_DISTANCES, []
+    stories = []
     is_latent = isinstance(agent, LatentPlanner)
     world_model = agent.modules(env, run.params)[0] if is_latent else None
     chosen = jax.tree.map(lambda leaf: np.asarray(leaf)[np.array(numbers)], problems)
     plans = [np.array(actions_of_plan(records.actions[number]), np.int64) for number in numbers]
     is_watched = is_latent and isinstance(agent.planner, FrontierSearch)
     maps = map_searches(run, chosen, plans) if is_watched else [None] * len(plans)
+    deadline = time.monotonic() + SECONDS_FOR_DISTANCES
     for place, (number, actions) in enumerate(zip(numbers, plans, strict=True)):
         problem = jax.tree.map(lambda leaf, place=place: leaf[place], chosen)
         states, is_legal = _replay(env, problem, actions)
@@ -124,7 +125,7 @@ def tell(run: Run, problems: Problem, records: PlanRecords, numbers: Sequence[in
 
 def _replay(
     env: Env, problem: Problem, actions: Int[np.ndarray, " T"]
-) -> tuple[Int[np.ndarray, "T+1 N"], Bool[np.ndarray, " T"]]:
+) -> tuple[Int[np.ndarray, "T_plus_1 N"], Bool[np.ndarray, " T"]]:
     """Returns the states along a plan on the exact dynamics, and which of its actions are legal."""
     step, legal_actions = jax.jit(env.step), jax.jit(env.legal_actions)
     states, is_legal = [np.asarray(problem.start)], []
@@ -134,7 +135,9 @@ def _replay(
     return np.stack(states), np.array(is_legal, bool)
 
 
-def _distances(env: Env, states: Int[np.ndarray, "T+1 N"], goal: Goal, deadline: float) -> Int[np.ndarray, " T+1"]:
+def _distances(
+    env: Env, states: Int[np.ndarray, "T_plus_1 N"], goal: Goal, deadline: float
+) -> Int[np.ndarray, " T_plus_1"]:
     """Returns the exact distances of states to a goal, -1 for those that the clock leaves no time for."""
     distances = np.full(len(states), -1)
     # From the end of the plan, near the goal, where a search is quick.
@@ -147,8 +150,8 @@ def _distances(env: Env, states: Int[np.ndarray, "T+1 N"], goal: Goal, deadline:
 
 
 def _imagine(
-    env: Env, world_model: WorldModelModule, states: Int[np.ndarray, "T+1 N"], actions: Int[np.ndarray, " T"]
-) -> tuple[Int[np.ndarray, "T+1 N"], Float[np.ndarray, " T+1"]]:
+    env: Env, world_model: WorldModelModule, states: Int[np.ndarray, "T_plus_1 N"], actions: Int[np.ndarray, " T"]
+) -> tuple[Int[np.ndarray, "T_plus_1 N"], Float[np.ndarray, " T_plus_1"]]:
     """Returns what the model took for the states along a plan, without once looking at reality after the start."""
     real = world_model.encode(jnp.asarray(states))
     latents = [real[:1]]
@@ -162,8 +165,8 @@ def _imagine(
 
 
 def _nearest(
-    env: Env, world_model: WorldModelModule, states: Int[np.ndarray, "T+1 N"], imagined: Float[Array, "T+1 D"]
-) -> Int[np.ndarray, "T+1 N"]:
+    env: Env, world_model: WorldModelModule, states: Int[np.ndarray, "T_plus_1 N"], imagined: Float[Array, "T_plus_1 D"]
+) -> Int[np.ndarray, "T_plus_1 N"]:
     """Returns, of all states within two moves of the real ones, those whose latents are nearest to the imagined."""
     after_all = jax.vmap(lambda state: jax.vmap(lambda action: env.step(state, action))(jnp.arange(env.num_actions)))
     near = jnp.asarray(states)

@@ -122,7 +122,6 @@
       const high = Math.max(2, (34 * count) / most);
       element("rect", { class: "bar", "data-ply": ply, x: 12 + ply * wide, y: 284 - high, width: Math.max(1, wide - 2), height: high }, svg);
     });
-    svg.dataset.scale = "1";
     byId("search-legend").textContent =
       `Some of the latents that the beam held, in the two directions in which they differ most (${Math.round(100 * found.explained)} % of their variance). ` +
       "Star: the goal. Line: the plan. Bars: nodes held, ply by ply.";
@@ -241,7 +240,7 @@
   function play() {
     if (timer) return pause();
     if (step >= story.actions.length) show(0);
-    byId("play").textContent = "⏸";
+    byId("play").textContent = "❚❚";
     byId("play").setAttribute("aria-label", "Pause");
     timer = setInterval(() => {
       if (step >= story.actions.length) pause(); else show(step + 1);
