@@ -13,7 +13,7 @@ from jepa.actors.base import Actor, log_proposals, proposals
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.base import Params
 from jepa.agents.exact_model import exact_planning_model
-from jepa.agents.guided_search import Guide
+from jepa.agents.guided_search import Guide, moves_of_value
 from jepa.agents.offline import rebuilt
 from jepa.agents.online import Episodes, OnlineAgent, OnlineStage, Step
 from jepa.agents.ppo import ActorCritic
@@ -81,7 +81,7 @@ class AlphaZero(OnlineAgent):
 
         def cost(codes: Float[Array, "B C D"], goals: Float[Array, "B K D"]) -> Float[Array, "B C"]:
             value = module.value(codes[:, :, None], goals[:, None]).max(axis=-1)
-            return jnp.log(jnp.clip(value, 1e-3, 1.0)) / jnp.log(self.practice.discount)
+            return moves_of_value(value, self.practice.discount)
 
         def propose(
             codes: Float[Array, "B C D"], goals: Float[Array, "B K D"], legal: Bool[Array, "B C A"]

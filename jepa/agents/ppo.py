@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 from jepa.actors.base import Actor, log_proposals
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.base import Params
-from jepa.agents.behaviour_cloning import policy_network
+from jepa.agents.behaviour_cloning import policy_network, value_network
 from jepa.agents.guided_search import Guide, policy_guide
 from jepa.agents.offline import rebuilt
 from jepa.agents.online import OnlineAgent, OnlineStage, Step
@@ -90,8 +90,7 @@ class ActorCritic(nnx.Module):
 
     def __init__(self, network: Actor, env: Env, rngs: nnx.Rngs):
         self.policy = policy_network(network, env, rngs)
-        width = env.num_tokens * env.vocab_size
-        self.critic = network.build(latent_width=width, num_slots=env.num_tokens, num_actions=1, rngs=rngs)
+        self.critic = value_network(network, env, rngs)
 
     def value(self, codes: Float[Array, "*#B D"], goals: Float[Array, "*#B D"]) -> Float[Array, "*B"]:
         """Returns what a state is worth for a goal."""
