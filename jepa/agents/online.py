@@ -105,6 +105,20 @@ def advance(
     return jax.tree.map(renewed, moved, new_episodes(env, config, key)), solved, ended
 
 
+def explore(
+    best: Int[Array, " B"], legal: Bool[Array, "B A"], epsilon: Float[Array, ""], key: Key[Array, ""]
+) -> Int[Array, " B"]:
+    """Returns the best actions, a share of them replaced by random legal ones."""
+    random_key, choice_key = jax.random.split(key)
+    anything = jax.random.categorical(random_key, jnp.where(legal, 0.0, -1e9))
+    return jnp.where(jax.random.uniform(choice_key, best.shape) < epsilon, anything, best)
+
+
+def epsilon_after(done: Float[Array, ""], last_epsilon: float) -> Float[Array, ""]:
+    """Returns the share of random moves, which falls from 1 until `done` is 1, and then stays."""
+    return jnp.maximum(last_epsilon, 1 - done * (1 - last_epsilon))
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OnlineAgent(GuidedSearch):
     """A baseline that makes its own moves on the true dynamics, and never looks at recorded ones."""

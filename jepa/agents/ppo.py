@@ -15,7 +15,8 @@ from jepa.agents.base import Params
 from jepa.agents.behaviour_cloning import policy_network, value_network
 from jepa.agents.guided_search import Guide, policy_guide
 from jepa.agents.offline import rebuilt
-from jepa.agents.online import OnlineAgent, OnlineStage, Step
+from jepa.agents.online import Step
+from jepa.agents.rollouts import RolloutAgent, RolloutStage
 from jepa.envs.base import Env
 from jepa.planners.base import Planner
 from jepa.planners.proposal_search import ProposalSearch
@@ -24,7 +25,7 @@ from jepa.types import Trajectories, pytree, require_positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PPO(OnlineAgent):
+class PPO(RolloutAgent):
     """Reward 1 for reaching the goal, discounted; clipped policy gradient on generalised advantages.
 
     It learns from its own moves, not from recorded ones. Policy and value are networks of the same kind.
@@ -34,12 +35,6 @@ class PPO(OnlineAgent):
 
     network: Actor = ResidualMLPActor()
     """The policy; the value has a network of the same kind."""
-    rollout_length: int = 16
-    """T, moves of each episode between two rounds of learning."""
-    num_epochs: int = 4
-    """How often each round goes through its moves."""
-    num_minibatches: int = 4
-    """Gradient steps of each time."""
     discount: float = 0.95
     """What a move later is worth less."""
     trace_decay: float = 0.9
@@ -58,23 +53,9 @@ class PPO(OnlineAgent):
     """How the policy is followed."""
 
     def __post_init__(self):
-        """Refuses sizes that do not fit together."""
-        require_positive(self, "rollout_length", "num_epochs", "num_minibatches", "clip")
-        if self.moves_per_round % self.num_minibatches:
-            raise ValueError(
-                f"PPO.num_minibatches must divide the {self.moves_per_round} moves of a round; got "
-                f"{self.num_minibatches}"
-            )
-
-    @property
-    def moves_per_round(self) -> int:
-        """See base class: those of all episodes."""
-        return self.episodes.num_envs * self.rollout_length
-
-    @property
-    def gradient_steps(self) -> int:
-        """See base class."""
-        return self.num_epochs * self.num_minibatches
+        """Refuses sizes that cannot be."""
+        super().__post_init__()
+        require_positive(self, "clip")
 
     def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
         """See base class; the recorded moves are not looked at."""
@@ -109,7 +90,7 @@ class _Samples:
     """Targets of the value."""
 
 
-class _PPOStage(OnlineStage):
+class _PPOStage(RolloutStage):
     name = "policy"
 
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
@@ -129,18 +110,7 @@ class _PPOStage(OnlineStage):
         episodes, steps, (log_probs, values) = self.play(state.target, act, config.rollout_length, play_key)
         advantages = self._advantages(steps, values, module.value(*self.codes(episodes)))
         samples = _Samples(steps=steps, log_probs=log_probs, advantages=advantages, returns=advantages + values)
-        samples = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), samples)
-        keys = jax.random.split(learn_key, config.num_epochs)
-        orders = jax.vmap(lambda key: jax.random.permutation(key, len(samples.advantages)))(keys)
-        params, _, opt_state, figures = self.descend(
-            state,
-            lambda params, _, order: self._loss(params, jax.tree.map(lambda leaf: leaf[order], samples)),
-            orders.reshape(config.gradient_steps, -1),
-        )
-        figures |= {"solved_episodes": steps.solved.sum() / jnp.maximum(steps.ended.sum(), 1)}
-        return TrainState(
-            params=params, target=episodes, opt_state=opt_state, num_updates=state.num_updates + 1
-        ), figures
+        return self.learn(state, episodes, steps, samples, learn_key)
 
     def _advantages(
         self, steps: Step, values: Float[Array, "T B"], last_values: Float[Array, " B"]
@@ -159,15 +129,15 @@ class _PPOStage(OnlineStage):
         _, advantages = jax.lax.scan(back, carry, (steps.solved.astype(jnp.float32), steps.ended, values), reverse=True)
         return advantages
 
-    def _loss(self, params: dict, batch: _Samples) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-        config, module, steps = self.config, self.module(params), batch.steps
+    def loss(self, params: dict, samples: _Samples) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        config, module, steps = self.config, self.module(params), samples.steps
         log_probs = log_proposals(module.policy(steps.codes, steps.goals), steps.legal)
         chosen = jnp.take_along_axis(log_probs, steps.actions[:, None], axis=1)[:, 0]
-        ratio = jnp.exp(chosen - batch.log_probs)
-        advantages = (batch.advantages - batch.advantages.mean()) / (batch.advantages.std() + 1e-8)
+        ratio = jnp.exp(chosen - samples.log_probs)
+        advantages = (samples.advantages - samples.advantages.mean()) / (samples.advantages.std() + 1e-8)
         clipped = jnp.clip(ratio, 1 - config.clip, 1 + config.clip)
         policy_loss = -jnp.minimum(ratio * advantages, clipped * advantages).mean()
         entropy = -jnp.where(steps.legal, jnp.exp(log_probs) * jnp.where(steps.legal, log_probs, 0.0), 0.0).sum(-1)
-        value_loss = jnp.mean((module.value(steps.codes, steps.goals) - batch.returns) ** 2)
+        value_loss = jnp.mean((module.value(steps.codes, steps.goals) - samples.returns) ** 2)
         loss = policy_loss + config.value_weight * value_loss - config.entropy_weight * entropy.mean()
         return loss, {"value_loss": value_loss, "entropy": entropy.mean()}
