@@ -2,12 +2,13 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from jepa.actors.base import Actor, log_proposals
 from jepa.actors.residual_mlp import ResidualMLPActor
@@ -59,11 +60,11 @@ class PPO(RolloutAgent):
 
     def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
         """See base class; the recorded moves are not looked at."""
-        return [_PPOStage(self, env, key, mesh)]
+        return [PPOStage(self, env, key, mesh)]
 
     def guide(self, env: Env, params: Params) -> Guide:
         """See base class."""
-        return policy_guide(rebuilt(lambda rngs: ActorCritic(self.network, env, rngs), params[_PPOStage.name]).policy)
+        return policy_guide(rebuilt(lambda rngs: ActorCritic(self.network, env, rngs), params[PPOStage.name]).policy)
 
 
 class ActorCritic(nnx.Module):
@@ -79,7 +80,9 @@ class ActorCritic(nnx.Module):
 
 
 @pytree
-class _Samples:
+class PPOSamples:
+    """Moves, and what PPO learns from them."""
+
     steps: Step
     """Moves."""
     log_probs: Float[Array, "*B"]
@@ -90,16 +93,20 @@ class _Samples:
     """Targets of the value."""
 
 
-class _PPOStage(RolloutStage):
+class PPOStage(RolloutStage):
+    """Plays by the policy and improves it; subclasses may be paid by something else."""
+
     name = "policy"
 
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
+        """See base class."""
         return ActorCritic(self.config.network, self.env, rngs)
 
-    def update(self, state: TrainState, data: tuple) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
-        config = self.config
-        play_key, learn_key = jax.random.split(jax.random.fold_in(self.update_key, state.num_updates))
-        module = self.module(state.params)
+    def update(self, state: TrainState, data: Any) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
+        """See base class."""
+        config, module = self.config, self.module(state.params)
+        key = jax.random.fold_in(self.update_key, state.num_updates)
+        play_key, learn_key = jax.random.split(key)
 
         def act(codes, goals, legal, key):
             log_probs = log_proposals(module.policy(codes, goals), legal)
@@ -108,28 +115,50 @@ class _PPOStage(RolloutStage):
             return actions, (chosen, module.value(codes, goals))
 
         episodes, steps, (log_probs, values) = self.play(state.target, act, config.rollout_length, play_key)
-        advantages = self._advantages(steps, values, module.value(*self.codes(episodes)))
-        samples = _Samples(steps=steps, log_probs=log_probs, advantages=advantages, returns=advantages + values)
+        last_values = module.value(*self.codes(episodes))
+        advantages = self._advantages(
+            self.rewards(module, steps), steps.ended, self.worth_after_end(steps, values), values, last_values
+        )
+        samples = PPOSamples(steps=steps, log_probs=log_probs, advantages=advantages, returns=advantages + values)
+        samples = self.beside(samples, data, jax.random.fold_in(key, 2))
         return self.learn(state, episodes, steps, samples, learn_key)
 
+    def rewards(self, module: Any, steps: Step) -> Float[Array, "T B"]:
+        """Returns what each move is paid."""
+        return steps.solved.astype(jnp.float32)
+
+    def worth_after_end(self, steps: Step, values: Float[Array, "T B"]) -> Float[Array, "T B"]:
+        """Returns what an episode is worth that ended with a move: nothing, so that giving up is to fail."""
+        return jnp.zeros_like(values)
+
+    def beside(self, samples: PPOSamples, data: Any, key: Key[Array, ""]) -> Any:
+        """Returns samples with whatever else is to be learned from."""
+        return samples
+
     def _advantages(
-        self, steps: Step, values: Float[Array, "T B"], last_values: Float[Array, " B"]
+        self,
+        rewards: Float[Array, "T B"],
+        ended: Bool[Array, "T B"],
+        worth_after_end: Float[Array, "T B"],
+        values: Float[Array, "T B"],
+        last_values: Float[Array, " B"],
     ) -> Float[Array, "T B"]:
-        """Returns generalised advantages; an episode that is given up counts as one that fails."""
+        """Returns generalised advantages."""
         discount, decay = self.config.discount, self.config.trace_decay
 
         def back(carry, inputs):
             following, advantage = carry
-            solved, ended, value = inputs
-            error = solved + discount * jnp.where(ended, 0.0, following) - value
+            reward, ended, worth, value = inputs
+            error = reward + discount * jnp.where(ended, worth, following) - value
             advantage = error + discount * decay * jnp.where(ended, 0.0, advantage)
             return (value, advantage), advantage
 
         carry = (last_values, jnp.zeros_like(last_values))
-        _, advantages = jax.lax.scan(back, carry, (steps.solved.astype(jnp.float32), steps.ended, values), reverse=True)
+        _, advantages = jax.lax.scan(back, carry, (rewards, ended, worth_after_end, values), reverse=True)
         return advantages
 
-    def loss(self, params: dict, samples: _Samples) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    def loss(self, params: dict, samples: PPOSamples) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        """See base class."""
         config, module, steps = self.config, self.module(params), samples.steps
         log_probs = log_proposals(module.policy(steps.codes, steps.goals), steps.legal)
         chosen = jnp.take_along_axis(log_probs, steps.actions[:, None], axis=1)[:, 0]

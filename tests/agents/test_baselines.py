@@ -94,7 +94,9 @@ def test_a_baseline_trains_plans_and_never_claims_falsely(cls, walks, quick_comp
     """On the true dynamics a claim is a fact."""
     agent = cls() if cls is RandomPlans else dataclasses.replace(cls(), training=TINY)
     agent = shrink(agent, hidden_width=8, num_envs=8, rollout_length=4, horizon=6, num_samples=64, num_simulations=4)
-    agent = shrink(agent, width=8, num_nodes=64, steps_per_round=2, samples_per_step=8, num_pairs=2)
+    agent = shrink(
+        agent, width=8, num_nodes=64, steps_per_round=2, samples_per_step=8, num_pairs=2, num_expert_moves=64
+    )
     params, _ = fit(agent, TILES, walks)
     records = plans(agent, TILES, params, num_problems=8)
     np.testing.assert_array_equal(records.claims_solved, records.solved)
