@@ -264,7 +264,7 @@ class WorldModelStage(ModuleStage):
 
 
 class FrozenWorldModelStage(ModuleStage):
-    """A stage that learns on a frozen world model, from walks that it imagines."""
+    """A stage that learns on a frozen world model, from recorded walks or those that it imagines."""
 
     def __init__(
         self,

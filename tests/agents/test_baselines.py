@@ -14,6 +14,7 @@ from jepa.agents.behaviour_cloning import BehaviourCloning
 from jepa.agents.contrastive import ContrastiveDistance
 from jepa.agents.exact_model import exact_codes
 from jepa.agents.guided_search import GuidedSearch
+from jepa.agents.inverse_model import InverseModelPolicy
 from jepa.agents.last_move import LastMovePolicy
 from jepa.agents.latent_planner import LatentPlanner
 from jepa.agents.offline import GoalSampling, sample_hindsight
@@ -86,7 +87,7 @@ def quick_compilation():
 
 def test_all_baselines_are_found():
     assert {BehaviourCloning, ContrastiveDistance, LastMovePolicy, QLearning, QuasimetricRL, RandomPlans} < set(AGENTS)
-    assert set(AGENTS) - set(BASELINES) == {LatentPlanner}
+    assert set(AGENTS) - set(BASELINES) == {InverseModelPolicy, LatentPlanner}
 
 
 @pytest.mark.parametrize("cls", BASELINES, ids=lambda cls: cls.__name__)
