@@ -17,6 +17,7 @@ from jepa.agents.guided_search import Guide, moves_of_value
 from jepa.agents.offline import rebuilt
 from jepa.agents.online import Episodes, OnlineAgent, OnlineStage, Step
 from jepa.agents.ppo import ActorCritic
+from jepa.agents.rollouts import outcomes
 from jepa.envs.base import Env
 from jepa.planners.base import Planner
 from jepa.planners.tree_search import GumbelTreeSearch
@@ -119,7 +120,7 @@ class _AlphaZeroStage(OnlineStage):
             return actions, policy
 
         episodes, steps, policy = self.play(state.target, act, config.rollout_length, key)
-        returns = self._returns(steps, module.value(*self.codes(episodes)))
+        returns = outcomes(steps, module.value(*self.codes(episodes)), config.practice.discount)
         samples = _Samples(steps=steps, policy=policy, returns=returns)
         samples = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), samples)
         epochs = jnp.arange(config.num_epochs)
@@ -127,17 +128,6 @@ class _AlphaZeroStage(OnlineStage):
         figures |= {"solved_episodes": steps.solved.sum() / jnp.maximum(steps.ended.sum(), 1)}
         updated = TrainState(params=params, target=episodes, opt_state=opt_state, num_updates=state.num_updates + 1)
         return updated, figures
-
-    def _returns(self, steps: Step, last_values: Float[Array, " B"]) -> Float[Array, "T B"]:
-        """Returns 1 discounted by the moves to the goal; 0 after giving up, the value where an episode goes on."""
-
-        def back(following, inputs):
-            solved, ended = inputs
-            value = jnp.where(solved, 1.0, jnp.where(ended, 0.0, self.config.practice.discount * following))
-            return value, value
-
-        _, returns = jax.lax.scan(back, jnp.clip(last_values, 0.0, 1.0), (steps.solved, steps.ended), reverse=True)
-        return returns
 
     def _loss(self, params: dict, samples: _Samples) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
         module, steps = self.module(params), samples.steps

@@ -16,7 +16,7 @@ from jepa.agents.base import Params
 from jepa.agents.behaviour_cloning import policy_network, value_network
 from jepa.agents.guided_search import Guide, policy_guide
 from jepa.agents.offline import rebuilt
-from jepa.agents.online import Step
+from jepa.agents.online import OnlineAgent, Step
 from jepa.agents.rollouts import RolloutAgent, RolloutStage
 from jepa.envs.base import Env
 from jepa.planners.base import Planner
@@ -26,7 +26,7 @@ from jepa.types import Trajectories, pytree, require_positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PPO(RolloutAgent):
+class PPO(RolloutAgent, OnlineAgent):
     """Reward 1 for reaching the goal, discounted; clipped policy gradient on generalised advantages.
 
     It learns from its own moves, not from recorded ones. Policy and value are networks of the same kind.

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Float, Key
 
 from jepa.actors.base import Actor
 from jepa.actors.residual_mlp import ResidualMLPActor
@@ -15,9 +15,9 @@ from jepa.agents.base import Params
 from jepa.agents.behaviour_cloning import policy_network
 from jepa.agents.guided_search import Guide, moves_of_value
 from jepa.agents.offline import rebuilt
-from jepa.agents.online import Step, epsilon_after, explore
+from jepa.agents.online import OnlineAgent, Step, epsilon_after, explore
 from jepa.agents.q_learning import moves_left_guide
-from jepa.agents.rollouts import RolloutAgent, RolloutStage
+from jepa.agents.rollouts import RolloutAgent, RolloutStage, lambda_returns
 from jepa.envs.base import Env
 from jepa.planners.base import Planner
 from jepa.planners.proposal_search import ProposalSearch
@@ -26,7 +26,7 @@ from jepa.types import Trajectories, pytree, require_positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PQN(RolloutAgent):
+class PQN(RolloutAgent, OnlineAgent):
     """q(s_t, g, a_t) towards the lambda-return of its own values; LayerNorm in the network is what keeps it stable.
 
         G_t = r_t + discount (trace_decay G_(t+1) + (1 - trace_decay) max_a q(s_(t+1), g, a))
@@ -123,25 +123,3 @@ class _PQNStage(RolloutStage):
         values = self.module(params)(steps.codes, steps.goals)
         chosen = jnp.take_along_axis(values, steps.actions[:, None], axis=-1)[:, 0]
         return jnp.mean((chosen - samples.returns) ** 2) / 2, {"mean_value": chosen.mean()}
-
-
-def lambda_returns(
-    solved: Bool[Array, "T B"],
-    ended: Bool[Array, "T B"],
-    values: Float[Array, "T B"],
-    last_values: Float[Array, " B"],
-    discount: float,
-    trace_decay: float,
-) -> Float[Array, "T B"]:
-    """Returns what moves turned out to be worth, given the best values before each of them and after the last."""
-
-    def back(carry, inputs):
-        returned, following = carry
-        solved, ended, value = inputs
-        later = trace_decay * returned + (1 - trace_decay) * following
-        returned = solved + discount * jnp.where(ended, 0.0, later)
-        return (returned, value), returned
-
-    inputs = (solved.astype(jnp.float32), ended, values)
-    _, returns = jax.lax.scan(back, (last_values, last_values), inputs, reverse=True)
-    return returns

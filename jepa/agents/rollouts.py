@@ -6,15 +6,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
-from jepa.agents.online import EpisodeState, OnlineAgent, OnlineStage, Step
+from jepa.agents.online import EpisodeState, OnlineLearner, OnlineStage, Step
 from jepa.training import TrainState
 from jepa.types import require_positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RolloutAgent(OnlineAgent):
+class RolloutAgent(OnlineLearner):
     """A baseline that forgets the moves of a round after it."""
 
     rollout_length: int = 16
@@ -77,3 +77,32 @@ class RolloutStage(OnlineStage):
         figures |= {"solved_episodes": steps.solved.sum() / jnp.maximum(steps.ended.sum(), 1)}
         updated = TrainState(params=params, target=episodes, opt_state=opt_state, num_updates=state.num_updates + 1)
         return updated, figures
+
+
+def lambda_returns(
+    solved: Bool[Array, "T B"],
+    ended: Bool[Array, "T B"],
+    values: Float[Array, "T B"],
+    last_values: Float[Array, " B"],
+    discount: float,
+    trace_decay: float,
+) -> Float[Array, "T B"]:
+    """Returns what moves turned out to be worth, given the best values before each of them and after the last."""
+
+    def back(carry, inputs):
+        returned, following = carry
+        solved, ended, value = inputs
+        later = trace_decay * returned + (1 - trace_decay) * following
+        returned = solved + discount * jnp.where(ended, 0.0, later)
+        return (returned, value), returned
+
+    inputs = (solved.astype(jnp.float32), ended, values)
+    _, returns = jax.lax.scan(back, (last_values, last_values), inputs, reverse=True)
+    return returns
+
+
+def outcomes(steps: Step, last_values: Float[Array, " B"], discount: float) -> Float[Array, "T B"]:
+    """Returns 1 discounted by the moves to the goal; 0 after giving up, the value where an episode goes on."""
+    last_values = jnp.clip(last_values, 0.0, 1.0)
+    unused = jnp.zeros(steps.solved.shape)
+    return lambda_returns(steps.solved, steps.ended, unused, last_values, discount, trace_decay=1.0)

@@ -17,6 +17,7 @@ from jepa.agents.guided_search import GuidedSearch
 from jepa.agents.inverse_model import InverseModelPolicy
 from jepa.agents.last_move import LastMovePolicy
 from jepa.agents.latent_planner import LatentPlanner
+from jepa.agents.mu_zero import MuZero
 from jepa.agents.offline import GoalSampling, sample_hindsight
 from jepa.agents.q_learning import QLearning
 from jepa.agents.quasimetric import QuasimetricRL
@@ -87,7 +88,7 @@ def quick_compilation():
 
 def test_all_baselines_are_found():
     assert {BehaviourCloning, ContrastiveDistance, LastMovePolicy, QLearning, QuasimetricRL, RandomPlans} < set(AGENTS)
-    assert set(AGENTS) - set(BASELINES) == {InverseModelPolicy, LatentPlanner}
+    assert set(AGENTS) - set(BASELINES) == {InverseModelPolicy, LatentPlanner, MuZero}
 
 
 @pytest.mark.parametrize("cls", BASELINES, ids=lambda cls: cls.__name__)

@@ -7,7 +7,8 @@ import pytest
 
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.online import Episodes
-from jepa.agents.pqn import PQN, lambda_returns
+from jepa.agents.pqn import PQN
+from jepa.agents.rollouts import lambda_returns
 from jepa.behaviours import RandomWalks
 from jepa.dataset import collect_walks
 from jepa.training import Schedule, data_mesh
