@@ -20,7 +20,7 @@ from jepa.agents.offline import rebuilt
 from jepa.agents.online import Episodes, Step, new_episodes
 from jepa.agents.ppo import PPO, ActorCritic, PPOSamples, PPOStage
 from jepa.envs.base import Env
-from jepa.training import Stage
+from jepa.training import Schedule, Stage
 from jepa.types import Goal, Problem, Trajectories, pytree, require_positive
 
 MAX_LOGIT = 10.0
@@ -43,6 +43,11 @@ class AdversarialImitation(PPO):
 
     num_expert_moves: int = 4096
     """Moves of the expert, which count as seen; at most half of what may be seen."""
+
+    training: Schedule = Schedule(
+        num_updates=500, batch_size=16_384, learning_rate=1e-3, weight_decay=0.0, updates_per_call=1
+    )
+    """See base class; half of its batch are moves of the expert."""
 
     def __post_init__(self):
         """Refuses sizes that cannot be."""

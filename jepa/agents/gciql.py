@@ -55,7 +55,7 @@ class GCIQL(GuidedSearch):
     target_rate: float = 0.005
     """Share of the networks that flows into their targets after every update."""
     training: Schedule = Schedule(num_updates=10_000, batch_size=1024, learning_rate=3e-4)
-    """How long and how fast it learns; each update takes as many moves for the values and for the policy."""
+    """How long and how fast it learns."""
     planner: Planner = ProposalSearch(width=1, horizon=40)
     """How the policy is followed; a search such as `BeamSearch` goes by the value."""
 
@@ -111,10 +111,10 @@ class _GCIQLStage(OfflineStage):
         return _Networks(self.config.network, self.env, rngs)
 
     def sample(self, trajectories: Trajectories, key: Key[Array, ""]) -> tuple[HindsightBatch, HindsightBatch]:
-        keys = jax.random.split(key)
+        # One key draws the same moves twice, each with a goal for the values and one for the policy.
         return tuple(
             sample_hindsight(self.env, trajectories, self.schedule.batch_size, goals, key)
-            for goals, key in zip((self.config.goals, self.config.policy_goals), keys, strict=True)
+            for goals in (self.config.goals, self.config.policy_goals)
         )
 
     def loss(self, module, target, batch, key):
