@@ -115,8 +115,8 @@ def _stages(experiment: Experiment, trajectories: Trajectories) -> Sequence[Stag
 
 
 def _num_transitions(experiment: Experiment, stages: Sequence[Stage]) -> int:
-    """Returns the moves that a method has seen: recorded ones, or those that it made."""
-    made = sum(stage.schedule.num_updates * stage.transitions_per_update for stage in stages)
+    """Returns the moves that a method has seen: recorded ones, or those that it made and those of its expert."""
+    made = sum(stage.transitions_before + stage.schedule.num_updates * stage.transitions_per_update for stage in stages)
     return made or (experiment.num_transitions if stages else 0)
 
 

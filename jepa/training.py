@@ -107,6 +107,8 @@ class Stage(abc.ABC):
     mesh: Mesh
     transitions_per_update: int = 0
     """Moves that an update makes on the true dynamics; 0 where it learns from recorded ones."""
+    transitions_before: int = 0
+    """Moves that it is shown before the first update, beside those that it makes: an expert's."""
 
     @abc.abstractmethod
     def init(self) -> TrainState:
@@ -262,7 +264,7 @@ class WorldModelStage(ModuleStage):
 
 
 class FrozenWorldModelStage(ModuleStage):
-    """A stage that learns on a frozen world model, from walks that it imagines."""
+    """A stage that learns on a frozen world model, from recorded walks or those that it imagines."""
 
     def __init__(
         self,

@@ -13,10 +13,11 @@ from jepa.actors.base import Actor, log_proposals, proposals
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.base import Params
 from jepa.agents.exact_model import exact_planning_model
-from jepa.agents.guided_search import Guide
+from jepa.agents.guided_search import Guide, moves_of_value
 from jepa.agents.offline import rebuilt
 from jepa.agents.online import Episodes, OnlineAgent, OnlineStage, Step
 from jepa.agents.ppo import ActorCritic
+from jepa.agents.rollouts import outcomes
 from jepa.envs.base import Env
 from jepa.planners.base import Planner
 from jepa.planners.tree_search import GumbelTreeSearch
@@ -81,7 +82,7 @@ class AlphaZero(OnlineAgent):
 
         def cost(codes: Float[Array, "B C D"], goals: Float[Array, "B K D"]) -> Float[Array, "B C"]:
             value = module.value(codes[:, :, None], goals[:, None]).max(axis=-1)
-            return jnp.log(jnp.clip(value, 1e-3, 1.0)) / jnp.log(self.practice.discount)
+            return moves_of_value(value, self.practice.discount)
 
         def propose(
             codes: Float[Array, "B C D"], goals: Float[Array, "B K D"], legal: Bool[Array, "B C A"]
@@ -119,7 +120,7 @@ class _AlphaZeroStage(OnlineStage):
             return actions, policy
 
         episodes, steps, policy = self.play(state.target, act, config.rollout_length, key)
-        returns = self._returns(steps, module.value(*self.codes(episodes)))
+        returns = outcomes(steps, module.value(*self.codes(episodes)), config.practice.discount)
         samples = _Samples(steps=steps, policy=policy, returns=returns)
         samples = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), samples)
         epochs = jnp.arange(config.num_epochs)
@@ -127,17 +128,6 @@ class _AlphaZeroStage(OnlineStage):
         figures |= {"solved_episodes": steps.solved.sum() / jnp.maximum(steps.ended.sum(), 1)}
         updated = TrainState(params=params, target=episodes, opt_state=opt_state, num_updates=state.num_updates + 1)
         return updated, figures
-
-    def _returns(self, steps: Step, last_values: Float[Array, " B"]) -> Float[Array, "T B"]:
-        """Returns 1 discounted by the moves to the goal; 0 after giving up, the value where an episode goes on."""
-
-        def back(following, inputs):
-            solved, ended = inputs
-            value = jnp.where(solved, 1.0, jnp.where(ended, 0.0, self.config.practice.discount * following))
-            return value, value
-
-        _, returns = jax.lax.scan(back, jnp.clip(last_values, 0.0, 1.0), (steps.solved, steps.ended), reverse=True)
-        return returns
 
     def _loss(self, params: dict, samples: _Samples) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
         module, steps = self.module(params), samples.steps

@@ -9,7 +9,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Key
 
-from jepa.actors.base import Actor
+from jepa.actors.base import Actor, ActorModule
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.base import Params
 from jepa.agents.guided_search import Guide, GuidedSearch, policy_guide
@@ -62,8 +62,15 @@ class _CloningStage(OfflineStage):
         return loss, {"accuracy": jnp.mean(logits.argmax(axis=-1) == batch.actions)}
 
 
-def policy_network(network: Actor, env: Env, rngs: nnx.Rngs) -> nnx.Module:
+def policy_network(network: Actor, env: Env, rngs: nnx.Rngs) -> ActorModule:
     """Returns a network from codes of a state and a goal to one number for each action."""
     return network.build(
         latent_width=env.num_tokens * env.vocab_size, num_slots=env.num_tokens, num_actions=env.num_actions, rngs=rngs
+    )
+
+
+def value_network(network: Actor, env: Env, rngs: nnx.Rngs) -> ActorModule:
+    """Returns a network from codes of a state and a goal to a single number."""
+    return network.build(
+        latent_width=env.num_tokens * env.vocab_size, num_slots=env.num_tokens, num_actions=1, rngs=rngs
     )

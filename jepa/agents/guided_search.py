@@ -11,7 +11,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Key
 
 from jepa.actors.base import ActorModule, proposals
 from jepa.agents.base import Agent, Params, PlanFunction
@@ -27,6 +27,9 @@ from jepa.envs.base import Env
 from jepa.planners.base import Planner
 from jepa.planners.beam_search import BeamSearch
 from jepa.types import Plan, Problem
+
+LEAST_VALUE = 1e-3
+"""Values below this stand for equally many moves: an estimate that comes out negative stands for none."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,3 +74,8 @@ def policy_guide(network: ActorModule) -> Guide:
 def cost_guide(head: CostModule) -> Guide:
     """Returns the guide that a cost is: the nearest of a goal's alternatives counts, and nothing is proposed."""
     return Guide(cost=lambda codes, goals: head(codes[:, :, None], goals[:, None]).min(axis=-1))
+
+
+def moves_of_value(value: Float[Array, "*B"], discount: float) -> Float[Array, "*B"]:
+    """Returns after how many moves a reward of 1 is worth a value."""
+    return jnp.log(jnp.clip(value, LEAST_VALUE, 1.0)) / jnp.log(discount)

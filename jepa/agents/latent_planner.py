@@ -1,18 +1,19 @@
 """The method of this project: a JEPA world model, a cost on its latents, and a search over predicted latents."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key
 
-from jepa.actors.base import ActorModule, proposals
+from jepa.actors.base import Actor, ActorModule, proposals
 from jepa.actors.learning import ActorLearning, ActorStage
 from jepa.agents.base import Agent, Params, PlanFunction
 from jepa.costs.base import CostModule
 from jepa.costs.learning import CostLearning, CostStage, GoalRules
+from jepa.encoders.base import EncoderModule
 from jepa.envs.base import Env, GoalKind
 from jepa.latents import goal_difference
 from jepa.planners.base import Planner, PlanningModel
@@ -20,6 +21,9 @@ from jepa.planners.beam_search import BeamSearch
 from jepa.training import Schedule, Stage, WorldModelStage
 from jepa.types import Plan, Problem, Trajectories
 from jepa.world_model import WorldModel, WorldModelModule
+
+LatentCost = Callable[[Float[Array, "*#B D"], Float[Array, "*#B D"]], Float[Array, "*B"]]
+"""Latents and goals to costs to go."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,13 +74,7 @@ class LatentPlanner(Agent):
         Raises:
           ValueError: goals of the domain are partial states, and the encoder does not keep one slot per token.
         """
-        num_slots = nnx.eval_shape(lambda: self.world_model.build(env, jax.random.key(0))).encoder.num_slots
-        if env.goal_kind is not GoalKind.STATE and num_slots != env.num_tokens:
-            raise ValueError(
-                f"a goal of {env.name} is {env.goal_kind.value}: it fixes some tokens and leaves others open, which "
-                f"needs an encoder with one slot per token, such as TokenSlotsEncoder; came "
-                f"{type(self.world_model.encoder).__name__}"
-            )
+        check_goals(self.world_model, env)
 
         def plan(params: Params, problems: Problem, key: Key[Array, ""]) -> Plan:
             world_model, cost = self.modules(env, params)
@@ -88,8 +86,7 @@ class LatentPlanner(Agent):
 
     def modules(self, env: Env, params: Params) -> tuple[WorldModelModule, CostModule]:
         """Returns the trained world model and cost."""
-        world_model_graph = nnx.split(nnx.eval_shape(lambda: self.world_model.build(env, jax.random.key(0))))[0]
-        world_model = nnx.merge(world_model_graph, params[WorldModelStage.name])
+        world_model = trained_world_model(self.world_model, env, params)
         sizes = dict(latent_width=world_model.encoder.latent_width, num_slots=world_model.encoder.num_slots)
         head = nnx.eval_shape(lambda: self.cost.head.build(**sizes, rngs=nnx.Rngs(0)))
         return world_model, nnx.merge(nnx.split(head)[0], params[CostStage.name])
@@ -99,12 +96,35 @@ class LatentPlanner(Agent):
         if self.actor is None:
             return None
         encoder = nnx.eval_shape(lambda: self.world_model.build(env, jax.random.key(0))).encoder
-        sizes = dict(latent_width=encoder.latent_width, num_slots=encoder.num_slots, num_actions=env.num_actions)
-        head = nnx.eval_shape(lambda: self.actor.head.build(**sizes, rngs=nnx.Rngs(0)))
-        return nnx.merge(nnx.split(head)[0], params[ActorStage.name])
+        return trained_actor(self.actor.head, encoder, env, params[ActorStage.name])
 
 
-def planning_model(world_model: WorldModelModule, cost: CostModule, actor: ActorModule | None = None) -> PlanningModel:
+def check_goals(world_model: WorldModel, env: Env) -> None:
+    """Raises ValueError if goals of a domain leave tokens open, and the encoder does not keep one slot per token."""
+    num_slots = nnx.eval_shape(lambda: world_model.build(env, jax.random.key(0))).encoder.num_slots
+    if env.goal_kind is not GoalKind.STATE and num_slots != env.num_tokens:
+        raise ValueError(
+            f"a goal of {env.name} is {env.goal_kind.value}: it fixes some tokens and leaves others open, which "
+            f"needs an encoder with one slot per token, such as TokenSlotsEncoder; came "
+            f"{type(world_model.encoder).__name__}"
+        )
+
+
+def trained_world_model(world_model: WorldModel, env: Env, params: Params) -> WorldModelModule:
+    """Returns the world model with its trained parameters."""
+    graph = nnx.split(nnx.eval_shape(lambda: world_model.build(env, jax.random.key(0))))[0]
+    return nnx.merge(graph, params[WorldModelStage.name])
+
+
+def trained_actor(head: Actor, encoder: EncoderModule, env: Env, params: Params) -> ActorModule:
+    """Returns an actor on latents with its trained parameters."""
+    sizes = dict(latent_width=encoder.latent_width, num_slots=encoder.num_slots, num_actions=env.num_actions)
+    return nnx.merge(nnx.split(nnx.eval_shape(lambda: head.build(**sizes, rngs=nnx.Rngs(0))))[0], params)
+
+
+def planning_model(
+    world_model: WorldModelModule, cost: CostModule | LatentCost, actor: ActorModule | None = None
+) -> PlanningModel:
     """Returns what a planner may know; goals are latents [B, K, D] of K alternatives, of which the nearest counts."""
 
     def propose(latents: Float[Array, "B C D"], goals: Float[Array, "B K D"]) -> Float[Array, "B C A"]:

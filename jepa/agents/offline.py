@@ -105,8 +105,26 @@ class GoalSampling:
 
 
 @pytree
+class HindsightMoves:
+    """Moves and goals."""
+
+    states: Int[Array, "B N"]
+    """Before the move."""
+    actions: Int[Array, " B"]
+    """The move."""
+    successors: Int[Array, "B N"]
+    """After it."""
+    legal_after: Bool[Array, "B A"]
+    """Which actions are legal there."""
+    goals: Goal
+    """What is to be reached."""
+    reached: Bool[Array, " B"]
+    """Whether the move reaches it."""
+
+
+@pytree
 class HindsightBatch:
-    """Moves and goals, as codes of states."""
+    """The same, as codes of states."""
 
     codes: Float[Array, "B D"]
     """Before the move."""
@@ -130,6 +148,26 @@ def sample_hindsight(
     key: Key[Array, ""],
     walks: Int[Array, " B"] | None = None,
 ) -> HindsightBatch:
+    """Draws moves and goals as `draw_hindsight`, and returns their codes."""
+    moves = draw_hindsight(env, trajectories, batch_size, sampling, key, walks)
+    return HindsightBatch(
+        codes=exact_codes(env, moves.states),
+        actions=moves.actions,
+        successors=exact_codes(env, moves.successors),
+        legal_after=moves.legal_after,
+        goals=exact_goal_codes(env, moves.goals),
+        reached=moves.reached,
+    )
+
+
+def draw_hindsight(
+    env: Env,
+    trajectories: Trajectories,
+    batch_size: int,
+    sampling: GoalSampling,
+    key: Key[Array, ""],
+    walks: Int[Array, " B"] | None = None,
+) -> HindsightMoves:
     """Draws moves uniformly, and for each a goal that some walk reached, as problems of the domain could pose it.
 
     Args:
@@ -158,12 +196,12 @@ def sample_hindsight(
     goal_times = jnp.where(is_other, jax.random.randint(keys[5], (batch_size,), 0, length + 1), times + ahead)
     goals, after = trajectories.states[goal_walks, goal_times], trajectories.states[walks, times + 1]
     goal = Goal(tokens=goals, mask=hindsight_masks(env, goals, keys[6]))
-    return HindsightBatch(
-        codes=exact_codes(env, trajectories.states[walks, times]),
+    return HindsightMoves(
+        states=trajectories.states[walks, times],
         actions=trajectories.actions[walks, times],
-        successors=exact_codes(env, after),
+        successors=after,
         legal_after=trajectories.legal_actions[walks, times + 1],
-        goals=exact_goal_codes(env, goal),
+        goals=goal,
         reached=matches(after, goal),
     )
 

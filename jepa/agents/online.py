@@ -12,6 +12,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from jepa.agents.base import Agent
 from jepa.agents.exact_model import exact_codes, exact_goal_codes
 from jepa.agents.guided_search import GuidedSearch
 from jepa.agents.offline import hindsight_masks
@@ -52,17 +53,17 @@ class EpisodeState:
 class Step:
     """What one move of B episodes led to."""
 
-    codes: Float[Array, "B D"]
+    codes: Float[Array, "*B D"]
     """State before the move, as codes."""
-    goals: Float[Array, "B D"]
+    goals: Float[Array, "*B D"]
     """Goal, as codes."""
-    legal: Bool[Array, "B A"]
+    legal: Bool[Array, "*B A"]
     """Legal actions before the move."""
-    actions: Int[Array, " B"]
+    actions: Int[Array, "*B"]
     """The move."""
-    solved: Bool[Array, " B"]
+    solved: Bool[Array, "*B"]
     """Whether it reached the goal."""
-    ended: Bool[Array, " B"]
+    ended: Bool[Array, "*B"]
     """Whether the episode ended, solved or given up; a new one follows."""
 
 
@@ -105,8 +106,22 @@ def advance(
     return jax.tree.map(renewed, moved, new_episodes(env, config, key)), solved, ended
 
 
+def explore(
+    best: Int[Array, " B"], legal: Bool[Array, "B A"], epsilon: Float[Array, ""], key: Key[Array, ""]
+) -> Int[Array, " B"]:
+    """Returns the best actions, a share of them replaced by random legal ones."""
+    random_key, choice_key = jax.random.split(key)
+    anything = jax.random.categorical(random_key, jnp.where(legal, 0.0, -1e9))
+    return jnp.where(jax.random.uniform(choice_key, best.shape) < epsilon, anything, best)
+
+
+def epsilon_after(done: Float[Array, ""], last_epsilon: float) -> Float[Array, ""]:
+    """Returns the share of random moves, which falls from 1 until `done` is 1, and then stays."""
+    return jnp.maximum(last_epsilon, 1 - done * (1 - last_epsilon))
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OnlineAgent(GuidedSearch):
+class OnlineLearner(Agent):
     """A baseline that makes its own moves on the true dynamics, and never looks at recorded ones."""
 
     episodes: Episodes = Episodes()
@@ -125,11 +140,16 @@ class OnlineAgent(GuidedSearch):
         """Gradient steps of a round, over all of which the schedule of the learning rate is stretched."""
         return 1
 
-    def within(self, num_transitions: int) -> "OnlineAgent":
+    def within(self, num_transitions: int) -> "OnlineLearner":
         """See base class: as many rounds as fit, at least one compiled call."""
         calls = num_transitions // (self.moves_per_round * self.training.updates_per_call)
         num_updates = max(1, calls) * self.training.updates_per_call
         return dataclasses.replace(self, training=dataclasses.replace(self.training, num_updates=num_updates))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OnlineAgent(OnlineLearner, GuidedSearch):
+    """Such a baseline that searches on the true dynamics, too."""
 
 
 class OnlineStage(ModuleStage):
@@ -139,7 +159,7 @@ class OnlineStage(ModuleStage):
     on exactly.
     """
 
-    def __init__(self, config: OnlineAgent, env: Env, key: Key[Array, ""], mesh: Mesh):
+    def __init__(self, config: OnlineLearner, env: Env, key: Key[Array, ""], mesh: Mesh):
         check_divisible(config.episodes.num_envs, mesh)
         self.config, self.env, self.transitions_per_update = config, env, config.moves_per_round
         init_key, self.update_key = jax.random.split(key)

@@ -2,20 +2,22 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from jepa.actors.base import Actor, log_proposals
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.base import Params
-from jepa.agents.behaviour_cloning import policy_network
+from jepa.agents.behaviour_cloning import policy_network, value_network
 from jepa.agents.guided_search import Guide, policy_guide
 from jepa.agents.offline import rebuilt
-from jepa.agents.online import OnlineAgent, OnlineStage, Step
+from jepa.agents.online import OnlineAgent, Step
+from jepa.agents.rollouts import RolloutAgent, RolloutStage
 from jepa.envs.base import Env
 from jepa.planners.base import Planner
 from jepa.planners.proposal_search import ProposalSearch
@@ -24,7 +26,7 @@ from jepa.types import Trajectories, pytree, require_positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PPO(OnlineAgent):
+class PPO(RolloutAgent, OnlineAgent):
     """Reward 1 for reaching the goal, discounted; clipped policy gradient on generalised advantages.
 
     It learns from its own moves, not from recorded ones. Policy and value are networks of the same kind.
@@ -34,12 +36,6 @@ class PPO(OnlineAgent):
 
     network: Actor = ResidualMLPActor()
     """The policy; the value has a network of the same kind."""
-    rollout_length: int = 16
-    """T, moves of each episode between two rounds of learning."""
-    num_epochs: int = 4
-    """How often each round goes through its moves."""
-    num_minibatches: int = 4
-    """Gradient steps of each time."""
     discount: float = 0.95
     """What a move later is worth less."""
     trace_decay: float = 0.9
@@ -58,31 +54,17 @@ class PPO(OnlineAgent):
     """How the policy is followed."""
 
     def __post_init__(self):
-        """Refuses sizes that do not fit together."""
-        require_positive(self, "rollout_length", "num_epochs", "num_minibatches", "clip")
-        if self.moves_per_round % self.num_minibatches:
-            raise ValueError(
-                f"PPO.num_minibatches must divide the {self.moves_per_round} moves of a round; got "
-                f"{self.num_minibatches}"
-            )
-
-    @property
-    def moves_per_round(self) -> int:
-        """See base class: those of all episodes."""
-        return self.episodes.num_envs * self.rollout_length
-
-    @property
-    def gradient_steps(self) -> int:
-        """See base class."""
-        return self.num_epochs * self.num_minibatches
+        """Refuses sizes that cannot be."""
+        super().__post_init__()
+        require_positive(self, "clip")
 
     def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
         """See base class; the recorded moves are not looked at."""
-        return [_PPOStage(self, env, key, mesh)]
+        return [PPOStage(self, env, key, mesh)]
 
     def guide(self, env: Env, params: Params) -> Guide:
         """See base class."""
-        return policy_guide(rebuilt(lambda rngs: ActorCritic(self.network, env, rngs), params[_PPOStage.name]).policy)
+        return policy_guide(rebuilt(lambda rngs: ActorCritic(self.network, env, rngs), params[PPOStage.name]).policy)
 
 
 class ActorCritic(nnx.Module):
@@ -90,8 +72,7 @@ class ActorCritic(nnx.Module):
 
     def __init__(self, network: Actor, env: Env, rngs: nnx.Rngs):
         self.policy = policy_network(network, env, rngs)
-        width = env.num_tokens * env.vocab_size
-        self.critic = network.build(latent_width=width, num_slots=env.num_tokens, num_actions=1, rngs=rngs)
+        self.critic = value_network(network, env, rngs)
 
     def value(self, codes: Float[Array, "*#B D"], goals: Float[Array, "*#B D"]) -> Float[Array, "*B"]:
         """Returns what a state is worth for a goal."""
@@ -99,7 +80,9 @@ class ActorCritic(nnx.Module):
 
 
 @pytree
-class _Samples:
+class PPOSamples:
+    """Moves, and what PPO learns from them."""
+
     steps: Step
     """Moves."""
     log_probs: Float[Array, "*B"]
@@ -110,16 +93,20 @@ class _Samples:
     """Targets of the value."""
 
 
-class _PPOStage(OnlineStage):
+class PPOStage(RolloutStage):
+    """Plays by the policy and improves it; subclasses may be paid by something else."""
+
     name = "policy"
 
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
+        """See base class."""
         return ActorCritic(self.config.network, self.env, rngs)
 
-    def update(self, state: TrainState, data: tuple) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
-        config = self.config
-        play_key, learn_key = jax.random.split(jax.random.fold_in(self.update_key, state.num_updates))
-        module = self.module(state.params)
+    def update(self, state: TrainState, data: Any) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
+        """See base class."""
+        config, module = self.config, self.module(state.params)
+        key = jax.random.fold_in(self.update_key, state.num_updates)
+        play_key, learn_key = jax.random.split(key)
 
         def act(codes, goals, legal, key):
             log_probs = log_proposals(module.policy(codes, goals), legal)
@@ -128,47 +115,58 @@ class _PPOStage(OnlineStage):
             return actions, (chosen, module.value(codes, goals))
 
         episodes, steps, (log_probs, values) = self.play(state.target, act, config.rollout_length, play_key)
-        advantages = self._advantages(steps, values, module.value(*self.codes(episodes)))
-        samples = _Samples(steps=steps, log_probs=log_probs, advantages=advantages, returns=advantages + values)
-        samples = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), samples)
-        keys = jax.random.split(learn_key, config.num_epochs)
-        orders = jax.vmap(lambda key: jax.random.permutation(key, len(samples.advantages)))(keys)
-        params, _, opt_state, figures = self.descend(
-            state,
-            lambda params, _, order: self._loss(params, jax.tree.map(lambda leaf: leaf[order], samples)),
-            orders.reshape(config.gradient_steps, -1),
+        last_values = module.value(*self.codes(episodes))
+        advantages = self._advantages(
+            self.rewards(module, steps), steps.ended, self.worth_after_end(steps, values), values, last_values
         )
-        figures |= {"solved_episodes": steps.solved.sum() / jnp.maximum(steps.ended.sum(), 1)}
-        return TrainState(
-            params=params, target=episodes, opt_state=opt_state, num_updates=state.num_updates + 1
-        ), figures
+        samples = PPOSamples(steps=steps, log_probs=log_probs, advantages=advantages, returns=advantages + values)
+        samples = self.beside(samples, data, jax.random.fold_in(key, 2))
+        return self.learn(state, episodes, steps, samples, learn_key)
+
+    def rewards(self, module: Any, steps: Step) -> Float[Array, "T B"]:
+        """Returns what each move is paid."""
+        return steps.solved.astype(jnp.float32)
+
+    def worth_after_end(self, steps: Step, values: Float[Array, "T B"]) -> Float[Array, "T B"]:
+        """Returns what an episode is worth that ended with a move: nothing, so that giving up is to fail."""
+        return jnp.zeros_like(values)
+
+    def beside(self, samples: PPOSamples, data: Any, key: Key[Array, ""]) -> Any:
+        """Returns samples with whatever else is to be learned from."""
+        return samples
 
     def _advantages(
-        self, steps: Step, values: Float[Array, "T B"], last_values: Float[Array, " B"]
+        self,
+        rewards: Float[Array, "T B"],
+        ended: Bool[Array, "T B"],
+        worth_after_end: Float[Array, "T B"],
+        values: Float[Array, "T B"],
+        last_values: Float[Array, " B"],
     ) -> Float[Array, "T B"]:
-        """Returns generalised advantages; an episode that is given up counts as one that fails."""
+        """Returns generalised advantages."""
         discount, decay = self.config.discount, self.config.trace_decay
 
         def back(carry, inputs):
             following, advantage = carry
-            solved, ended, value = inputs
-            error = solved + discount * jnp.where(ended, 0.0, following) - value
+            reward, ended, worth, value = inputs
+            error = reward + discount * jnp.where(ended, worth, following) - value
             advantage = error + discount * decay * jnp.where(ended, 0.0, advantage)
             return (value, advantage), advantage
 
         carry = (last_values, jnp.zeros_like(last_values))
-        _, advantages = jax.lax.scan(back, carry, (steps.solved.astype(jnp.float32), steps.ended, values), reverse=True)
+        _, advantages = jax.lax.scan(back, carry, (rewards, ended, worth_after_end, values), reverse=True)
         return advantages
 
-    def _loss(self, params: dict, batch: _Samples) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-        config, module, steps = self.config, self.module(params), batch.steps
+    def loss(self, params: dict, samples: PPOSamples) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        """See base class."""
+        config, module, steps = self.config, self.module(params), samples.steps
         log_probs = log_proposals(module.policy(steps.codes, steps.goals), steps.legal)
         chosen = jnp.take_along_axis(log_probs, steps.actions[:, None], axis=1)[:, 0]
-        ratio = jnp.exp(chosen - batch.log_probs)
-        advantages = (batch.advantages - batch.advantages.mean()) / (batch.advantages.std() + 1e-8)
+        ratio = jnp.exp(chosen - samples.log_probs)
+        advantages = (samples.advantages - samples.advantages.mean()) / (samples.advantages.std() + 1e-8)
         clipped = jnp.clip(ratio, 1 - config.clip, 1 + config.clip)
         policy_loss = -jnp.minimum(ratio * advantages, clipped * advantages).mean()
         entropy = -jnp.where(steps.legal, jnp.exp(log_probs) * jnp.where(steps.legal, log_probs, 0.0), 0.0).sum(-1)
-        value_loss = jnp.mean((module.value(steps.codes, steps.goals) - batch.returns) ** 2)
+        value_loss = jnp.mean((module.value(steps.codes, steps.goals) - samples.returns) ** 2)
         loss = policy_loss + config.value_weight * value_loss - config.entropy_weight * entropy.mean()
         return loss, {"value_loss": value_loss, "entropy": entropy.mean()}

@@ -1,7 +1,7 @@
 """Deep Q-learning with hindsight goals, offline: how many moves are left after each action?"""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -63,12 +63,7 @@ class QLearning(GuidedSearch):
         def moves_left(codes: Float[Array, "B C D"], goals: Float[Array, "B K D"]) -> Float[Array, "B C A"]:
             return network(codes[:, :, None], goals[:, None]).min(axis=2)
 
-        def propose(
-            codes: Float[Array, "B C D"], goals: Float[Array, "B K D"], legal: Bool[Array, "B C A"]
-        ) -> Float[Array, "B C A"]:
-            return log_proposals(-moves_left(codes, goals) / self.temperature, legal)
-
-        return Guide(cost=lambda codes, goals: moves_left(codes, goals).min(axis=-1), propose=propose)
+        return moves_left_guide(moves_left, self.temperature)
 
 
 class _QStage(OfflineStage):
@@ -86,6 +81,19 @@ class _QStage(OfflineStage):
 
     def loss(self, module, target, batch, key):
         return q_loss(module, target, batch, self.config.max_cost)
+
+
+def moves_left_guide(
+    moves_left: Callable[[Float[Array, "B C D"], Float[Array, "B K D"]], Float[Array, "B C A"]], temperature: float
+) -> Guide:
+    """Returns the guide that the number of moves left after each action is; what is shorter is proposed more often."""
+
+    def propose(
+        codes: Float[Array, "B C D"], goals: Float[Array, "B K D"], legal: Bool[Array, "B C A"]
+    ) -> Float[Array, "B C A"]:
+        return log_proposals(-moves_left(codes, goals) / temperature, legal)
+
+    return Guide(cost=lambda codes, goals: moves_left(codes, goals).min(axis=-1), propose=propose)
 
 
 def q_loss(

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from jepa.agents.base import Params
 from jepa.agents.behaviour_cloning import policy_network
 from jepa.agents.offline import sample_hindsight
-from jepa.agents.online import EpisodeState, OnlineAgent, OnlineStage, new_episodes
+from jepa.agents.online import EpisodeState, OnlineAgent, OnlineStage, epsilon_after, explore, new_episodes
 from jepa.agents.q_learning import QLearning, q_loss
 from jepa.envs.base import Env, matches
 from jepa.training import Schedule, Stage, TrainState
@@ -92,8 +92,7 @@ class _OnlineQStage(OnlineStage):
     def update(self, state: TrainState, data: tuple) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
         keys = jax.random.split(jax.random.fold_in(self.update_key, state.num_updates), 3)
         problems = new_episodes(self.env, self.config.episodes, keys[0])
-        done = state.num_updates / self.schedule.num_updates
-        epsilon = jnp.maximum(self.config.last_epsilon, 1 - 2 * done * (1 - self.config.last_epsilon))
+        epsilon = epsilon_after(2 * state.num_updates / self.schedule.num_updates, self.config.last_epsilon)
         walks, solved = self._walk(self.module(state.params), problems, epsilon, keys[1])
         kept = self._keep(state.target.walks, walks, state.num_updates)
 
@@ -115,13 +114,10 @@ class _OnlineQStage(OnlineStage):
         """Walks from all problems; returns the walks and which came by their goal."""
 
         def move(states, step):
-            random_key, choice_key = jax.random.split(jax.random.fold_in(key, step))
             legal = jax.vmap(self.env.legal_actions)(states)
             codes, goals = self.codes(dataclasses.replace(problems, states=states))
             best = jnp.where(legal, network(codes, goals), jnp.inf).argmin(axis=-1)
-            anything = jax.random.categorical(random_key, jnp.where(legal, 0.0, -1e9))
-            is_random = jax.random.uniform(choice_key, best.shape) < epsilon
-            actions = jnp.where(is_random, anything, best)
+            actions = explore(best, legal, epsilon, jax.random.fold_in(key, step))
             reached = matches(states, problems.goals)
             return jax.vmap(self.env.step)(states, actions), (states, actions, legal, reached)
 

@@ -74,9 +74,21 @@ class GumbelTreeSearch(Planner):
         )
 
     def decide(
-        self, model: PlanningModel, latents: Float[Array, "B D"], goal: GoalLatents, key: Key[Array, ""]
+        self,
+        model: PlanningModel,
+        latents: Float[Array, "B D"],
+        goal: GoalLatents,
+        key: Key[Array, ""],
+        legal: Bool[Array, "B A"] | None = None,
     ) -> tuple[Int[Array, " B"], Float[Array, "B A"]]:
         """Returns an action for each latent, and the improved policy that the search found.
+
+        Args:
+          model: what is searched on.
+          latents: where to decide.
+          goal: what is to be reached.
+          key: for the chance in the choice.
+          legal: which actions are legal there, if that is known better than the model does.
 
         Raises:
           ValueError: mctx is not installed.
@@ -103,7 +115,8 @@ class GumbelTreeSearch(Planner):
             )
             return output, moved
 
-        logits, value, legal = judged(latents)
+        logits, value, held_legal = judged(latents)
+        legal = held_legal if legal is None else legal
         found = mctx.gumbel_muzero_policy(
             params=(),
             rng_key=key,

@@ -14,8 +14,10 @@ from jepa.agents.behaviour_cloning import BehaviourCloning
 from jepa.agents.contrastive import ContrastiveDistance
 from jepa.agents.exact_model import exact_codes
 from jepa.agents.guided_search import GuidedSearch
+from jepa.agents.inverse_model import InverseModelPolicy
 from jepa.agents.last_move import LastMovePolicy
 from jepa.agents.latent_planner import LatentPlanner
+from jepa.agents.mu_zero import MuZero
 from jepa.agents.offline import GoalSampling, sample_hindsight
 from jepa.agents.q_learning import QLearning
 from jepa.agents.quasimetric import QuasimetricRL
@@ -86,7 +88,7 @@ def quick_compilation():
 
 def test_all_baselines_are_found():
     assert {BehaviourCloning, ContrastiveDistance, LastMovePolicy, QLearning, QuasimetricRL, RandomPlans} < set(AGENTS)
-    assert set(AGENTS) - set(BASELINES) == {LatentPlanner}
+    assert set(AGENTS) - set(BASELINES) == {InverseModelPolicy, LatentPlanner, MuZero}
 
 
 @pytest.mark.parametrize("cls", BASELINES, ids=lambda cls: cls.__name__)
@@ -94,7 +96,9 @@ def test_a_baseline_trains_plans_and_never_claims_falsely(cls, walks, quick_comp
     """On the true dynamics a claim is a fact."""
     agent = cls() if cls is RandomPlans else dataclasses.replace(cls(), training=TINY)
     agent = shrink(agent, hidden_width=8, num_envs=8, rollout_length=4, horizon=6, num_samples=64, num_simulations=4)
-    agent = shrink(agent, width=8, num_nodes=64, steps_per_round=2, samples_per_step=8, num_pairs=2)
+    agent = shrink(
+        agent, width=8, num_nodes=64, steps_per_round=2, samples_per_step=8, num_pairs=2, num_expert_moves=64
+    )
     params, _ = fit(agent, TILES, walks)
     records = plans(agent, TILES, params, num_problems=8)
     np.testing.assert_array_equal(records.claims_solved, records.solved)

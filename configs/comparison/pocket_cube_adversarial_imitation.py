@@ -1,0 +1,16 @@
+"""Pocket cube, adversarial imitation of optimal plans, its policy led through a beam on the true dynamics.
+
+Command:   python eval.py compare configs/comparison/pocket_cube_*.py
+"""
+
+import dataclasses
+
+from pocket_cube_ours import config
+
+from jepa.agents.adversarial_imitation import AdversarialImitation
+from jepa.planners.proposal_search import ProposalSearch
+
+config = dataclasses.replace(
+    config,
+    agent=AdversarialImitation(planner=ProposalSearch(width=256, horizon=20)),
+)

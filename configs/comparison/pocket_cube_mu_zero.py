@@ -1,0 +1,15 @@
+"""Pocket cube, MuZero with Gumbel tree search on the model that it learns.
+
+Command:   python eval.py compare configs/comparison/pocket_cube_*.py
+"""
+
+import dataclasses
+
+from pocket_cube_ours import config
+
+from jepa.agents.mu_zero import MuZero
+
+config = dataclasses.replace(
+    config,
+    agent=MuZero(),
+)

@@ -1,0 +1,16 @@
+"""Pocket cube, PQN from the reward of reaching the goal, beam on the true dynamics.
+
+Command:   python eval.py compare configs/comparison/pocket_cube_*.py
+"""
+
+import dataclasses
+
+from pocket_cube_ours import config
+
+from jepa.agents.pqn import PQN
+from jepa.planners.beam_search import BeamSearch
+
+config = dataclasses.replace(
+    config,
+    agent=PQN(planner=BeamSearch(width=256, horizon=20)),
+)

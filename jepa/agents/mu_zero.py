@@ -1,0 +1,230 @@
+"""MuZero for one player: a model learned for nothing but values, policies and rewards, and tree search on it."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from jepa.actors.base import Actor, log_proposals, proposals
+from jepa.actors.residual_mlp import ResidualMLPActor
+from jepa.agents.base import Params, PlanFunction
+from jepa.agents.exact_model import exact_codes, exact_goal_codes
+from jepa.agents.guided_search import moves_of_value
+from jepa.agents.offline import rebuilt
+from jepa.agents.online import Episodes, Step
+from jepa.agents.rollouts import RolloutAgent, RolloutStage, outcomes
+from jepa.encoders.residual_mlp import ResidualBlock
+from jepa.envs.base import Env
+from jepa.latents import goal_difference, normalize_slots
+from jepa.planners.base import Planner, PlanningModel
+from jepa.planners.tree_search import GumbelTreeSearch
+from jepa.predictors.base import Predictor
+from jepa.predictors.legality import LegalityHead
+from jepa.predictors.mlp import MLPPredictor
+from jepa.training import Schedule, Stage, TrainState
+from jepa.types import Plan, Problem, Trajectories, pytree, require_positive
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MuZero(RolloutAgent):
+    """Representation, dynamics and prediction, trained together on unrolled moves; nothing ties latents to states.
+
+        z_0 = h(s_t),  z_k = g(z_(k-1), a_(t+k-1)),  loss_k = -p_k log pi(z_k, h(goal)) + |v(z_k, h(goal)) - G_k|^2
+
+    p_k is what the search preferred and G_k the discounted outcome, as in AlphaZero. The reward is whether the goal is
+    reached, read from the latent after a move. Moves are taken by Gumbel search on the learned model, so that only the
+    moves it makes count as seen; test problems are planned in latents alone.
+
+    Source: Schrittwieser et al., 2020; Danihelka et al., 2022. Different here: values are scalars; the goal goes
+    through the representation too; which actions are legal is learned, as a plan is made without looking at states;
+    only the moves of the round are learned from.
+    """
+
+    network: Actor = ResidualMLPActor(hidden_width=256)
+    """Policy, value and reward, each a network of this kind on latents."""
+    dynamics: Predictor = MLPPredictor(hidden_width=256)
+    """A latent and an action to the next latent."""
+    latent_width: int = 128
+    """Width of a latent."""
+    hidden_width: int = 256
+    """Width of the hidden layers of the representation."""
+    num_unrolled: int = 5
+    """K, moves over which the model is unrolled."""
+    episodes: Episodes = Episodes(num_envs=64)
+    """What it practises on."""
+    practice: GumbelTreeSearch = GumbelTreeSearch(num_simulations=16, gumbel_scale=1.0)
+    """The search that chooses moves in practice."""
+    value_weight: float = 0.5
+    """Factor of the error of the value."""
+    training: Schedule = Schedule(
+        num_updates=500, batch_size=4096, learning_rate=1e-3, weight_decay=1e-4, updates_per_call=1
+    )
+    """See base class."""
+    planner: Planner = GumbelTreeSearch(num_simulations=64)
+    """The search on test problems."""
+
+    def __post_init__(self):
+        """Refuses sizes that cannot be."""
+        super().__post_init__()
+        require_positive(self, "latent_width", "hidden_width", "num_unrolled")
+
+    def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
+        """See base class; the recorded moves are not looked at."""
+        return [_MuZeroStage(self, env, key, mesh)]
+
+    def plan_function(self, env: Env) -> PlanFunction:
+        """See base class; only start and goal pass from the environment to the planner, as latents."""
+
+        def plan(params: Params, problems: Problem, key: Key[Array, ""]) -> Plan:
+            module = rebuilt(lambda rngs: _Networks(self, env, rngs), params[_MuZeroStage.name])
+            goals = exact_goal_codes(env, jax.vmap(env.goal_alternatives)(problems.goal))
+            start = module.represent(exact_codes(env, problems.start))
+            return self.planner.plan(self.planning_model(module), start, module.represent(goals), key)
+
+        return plan
+
+    def planning_model(self, module: "_Networks") -> PlanningModel:
+        """Returns the learned model for a search; goals are latents [B, K, D] of K alternatives.
+
+        The cost is the number of moves that the value stands for; the difference to the goal is the probability that
+        it is not reached.
+        """
+
+        def over_goals(head, latents: Float[Array, "B C D"], goals: Float[Array, "B K D"]) -> Float[Array, "B C"]:
+            return head(latents[:, :, None], goals[:, None])[..., 0].max(axis=-1)
+
+        def propose(latents: Float[Array, "B C D"], goals: Float[Array, "B K D"]) -> Float[Array, "B C A"]:
+            return proposals(module.policy, latents, goals, module.legality(latents) > 0)
+
+        discount = self.practice.discount
+        return PlanningModel(
+            predict_all=module.dynamics.all_actions,
+            predict=module.dynamics,
+            legal_actions=lambda latents: module.legality(latents) > 0,
+            cost=lambda latents, goals: moves_of_value(over_goals(module.value, latents, goals), discount),
+            goal_difference=lambda latents, goals: 1 - jax.nn.sigmoid(over_goals(module.reached, latents, goals)),
+            propose=propose,
+        )
+
+
+class _Networks(nnx.Module):
+    def __init__(self, config: MuZero, env: Env, rngs: nnx.Rngs):
+        width, hidden = config.latent_width, config.hidden_width
+        self.input = nnx.Linear(env.num_tokens * env.vocab_size, hidden, rngs=rngs)
+        self.block = ResidualBlock(hidden, hidden, rngs)
+        self.output = nnx.Linear(hidden, width, rngs=rngs)
+        sizes = dict(latent_width=width, num_slots=1, rngs=rngs)
+        self.dynamics = config.dynamics.build(num_actions=env.num_actions, **sizes)
+        self.legality = LegalityHead().build(num_actions=env.num_actions, **sizes)
+        self.policy = config.network.build(num_actions=env.num_actions, **sizes)
+        self.value = config.network.build(num_actions=1, **sizes)
+        self.reached = config.network.build(num_actions=1, **sizes)
+
+    def represent(self, codes: Float[Array, "*B N"]) -> Float[Array, "*B D"]:
+        """Returns the latents of states, or of goals."""
+        return normalize_slots(self.output(jax.nn.relu(self.block(self.input(codes)))), 1)
+
+    def unroll(self, codes: Float[Array, "B N"], actions: Int[Array, "B K"]) -> Float[Array, "B K+1 D"]:
+        """Returns the latents of states and after each of the moves from there; gradients halve with every move."""
+
+        def move(latents, actions):
+            following = self.dynamics(latents, actions)
+            following = (following + jax.lax.stop_gradient(following)) / 2
+            return following, following
+
+        first = self.represent(codes)
+        _, later = jax.lax.scan(move, first, actions.T)
+        return jnp.concatenate([first[None], later]).swapaxes(0, 1)
+
+
+@pytree
+class _Windows:
+    """Moves, and for each the K that follow; what lies behind the end of an episode or of the round is left out."""
+
+    codes: Float[Array, "*B N"]
+    """State before the first move, as codes."""
+    goals: Float[Array, "*B N"]
+    """Goal, as codes."""
+    actions: Int[Array, "*B K"]
+    """The moves."""
+    is_state: Bool[Array, "*B K+1"]
+    """Whether a state lies before, between and behind them that belongs to the episode and was searched from."""
+    legal: Bool[Array, "*B K+1 A"]
+    """Legal actions there."""
+    policy: Float[Array, "*B K+1 A"]
+    """What the search preferred there."""
+    returns: Float[Array, "*B K+1"]
+    """Discounted outcomes from there."""
+    is_judged: Bool[Array, "*B K+1"]
+    """Whether it is known if the goal is reached there."""
+    reached: Bool[Array, "*B K+1"]
+    """If it is."""
+
+
+class _MuZeroStage(RolloutStage):
+    name = "model"
+
+    def build(self, rngs: nnx.Rngs) -> nnx.Module:
+        return _Networks(self.config, self.env, rngs)
+
+    def update(self, state: TrainState, data: tuple) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
+        config, module = self.config, self.module(state.params)
+        play_key, learn_key = jax.random.split(jax.random.fold_in(self.update_key, state.num_updates))
+        model = config.planning_model(module)
+
+        def act(codes, goals, legal, key):
+            return config.practice.decide(model, module.represent(codes), module.represent(goals)[:, None], key, legal)
+
+        episodes, steps, policy = self.play(state.target, act, config.rollout_length, play_key)
+        codes, goals = self.codes(episodes)
+        last_values = module.value(module.represent(codes), module.represent(goals))[:, 0]
+        returns = outcomes(steps, last_values, config.practice.discount)
+        return self.learn(state, episodes, steps, self._windows(steps, policy, returns), learn_key)
+
+    def _windows(self, steps: Step, policy: Float[Array, "T B A"], returns: Float[Array, "T B"]) -> _Windows:
+        length, ahead = len(returns), jnp.arange(self.config.num_unrolled + 1)
+        times = jnp.arange(length)[:, None] + ahead
+
+        def along(leaf: Array) -> Array:
+            return jnp.moveaxis(leaf[jnp.minimum(times, length - 1)], 1, 2)
+
+        ended = along(steps.ended).astype(jnp.int32)
+        goes_on = jnp.cumsum(ended, axis=-1) - ended == 0
+        is_state = goes_on & (times < length)[:, None]
+        pairs = (steps.codes[..., None, :], steps.goals[..., None, :])
+        start = jax.vmap(lambda codes, goals: goal_difference(codes, goals, self.env.num_tokens))(*pairs)
+        before = lambda leaf, first: jnp.concatenate([first, leaf[..., :-1]], axis=-1)  # noqa: E731
+        return _Windows(
+            codes=steps.codes,
+            goals=steps.goals,
+            actions=along(steps.actions)[..., :-1],
+            is_state=is_state,
+            legal=along(steps.legal),
+            policy=along(policy),
+            returns=along(returns),
+            is_judged=before(is_state, jnp.ones_like(is_state[..., :1])),
+            reached=before(along(steps.solved), start < 1e-3),
+        )
+
+    def loss(self, params: dict, samples: _Windows) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        module, num_unrolled = self.module(params), self.config.num_unrolled
+        latents, goals = module.unroll(samples.codes, samples.actions), module.represent(samples.goals)[:, None]
+        weights = jnp.where(jnp.arange(num_unrolled + 1) == 0, 1.0, 1.0 / num_unrolled)
+        log_probs = log_proposals(module.policy(latents, goals), samples.legal)
+        policy_error = -jnp.where(samples.legal, samples.policy * jnp.where(samples.legal, log_probs, 0.0), 0.0).sum(-1)
+        value_error = (module.value(latents, goals)[..., 0] - samples.returns) ** 2
+        reached_error = optax.sigmoid_binary_cross_entropy(module.reached(latents, goals)[..., 0], samples.reached)
+        legality_error = optax.sigmoid_binary_cross_entropy(module.legality(latents), samples.legal).mean(axis=-1)
+        at_states = policy_error + self.config.value_weight * value_error + legality_error
+        errors = samples.is_state * at_states + samples.is_judged * reached_error
+        figures = {
+            "policy_loss": jnp.mean(policy_error, where=samples.is_state),
+            "value_loss": jnp.mean(value_error, where=samples.is_state),
+            "reached_loss": jnp.mean(reached_error, where=samples.is_judged),
+        }
+        return (weights * errors).sum(axis=-1).mean(), figures

@@ -1,0 +1,108 @@
+"""What online baselines share that learn from the moves of a round alone, a few times over, in shuffled minibatches."""
+
+import abc
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Key
+
+from jepa.agents.online import EpisodeState, OnlineLearner, OnlineStage, Step
+from jepa.training import TrainState
+from jepa.types import require_positive
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RolloutAgent(OnlineLearner):
+    """A baseline that forgets the moves of a round after it."""
+
+    rollout_length: int = 16
+    """T, moves of each episode between two rounds of learning."""
+    num_epochs: int = 4
+    """How often each round goes through its moves."""
+    num_minibatches: int = 4
+    """Gradient steps of each time."""
+
+    def __post_init__(self):
+        """Refuses sizes that do not fit together."""
+        require_positive(self, "rollout_length", "num_epochs", "num_minibatches")
+        if self.moves_per_round % self.num_minibatches:
+            raise ValueError(
+                f"{type(self).__name__}.num_minibatches must divide the {self.moves_per_round} moves of a round; got "
+                f"{self.num_minibatches}"
+            )
+
+    @property
+    def moves_per_round(self) -> int:
+        """See base class."""
+        return self.episodes.num_envs * self.rollout_length
+
+    @property
+    def gradient_steps(self) -> int:
+        """See base class."""
+        return self.num_epochs * self.num_minibatches
+
+
+class RolloutStage(OnlineStage):
+    """One update plays, then goes through what was played; subclasses say how they act and for which loss."""
+
+    @abc.abstractmethod
+    def loss(self, params: Any, samples: Any) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        """Returns the loss on a minibatch, and figures to log."""
+
+    def learn(
+        self, state: TrainState, episodes: EpisodeState, steps: Step, samples: Any, key: Key[Array, ""]
+    ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
+        """Takes the gradient steps of a round.
+
+        Args:
+          state: as it was before the round.
+          episodes: where the episodes stand after it.
+          steps: the moves, for the share of episodes that were solved.
+          samples: what is learned from them, with leading axes of T and B.
+          key: for the order of the samples.
+
+        Returns:
+          The state after the round, and figures to log.
+        """
+        samples = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), samples)
+        keys = jax.random.split(key, self.config.num_epochs)
+        orders = jax.vmap(lambda key: jax.random.permutation(key, self.config.moves_per_round))(keys)
+        params, _, opt_state, figures = self.descend(
+            state,
+            lambda params, _, order: self.loss(params, jax.tree.map(lambda leaf: leaf[order], samples)),
+            orders.reshape(self.config.gradient_steps, -1),
+        )
+        figures |= {"solved_episodes": steps.solved.sum() / jnp.maximum(steps.ended.sum(), 1)}
+        updated = TrainState(params=params, target=episodes, opt_state=opt_state, num_updates=state.num_updates + 1)
+        return updated, figures
+
+
+def lambda_returns(
+    solved: Bool[Array, "T B"],
+    ended: Bool[Array, "T B"],
+    values: Float[Array, "T B"],
+    last_values: Float[Array, " B"],
+    discount: float,
+    trace_decay: float,
+) -> Float[Array, "T B"]:
+    """Returns what moves turned out to be worth, given the best values before each of them and after the last."""
+
+    def back(carry, inputs):
+        returned, following = carry
+        solved, ended, value = inputs
+        later = trace_decay * returned + (1 - trace_decay) * following
+        returned = solved + discount * jnp.where(ended, 0.0, later)
+        return (returned, value), returned
+
+    inputs = (solved.astype(jnp.float32), ended, values)
+    _, returns = jax.lax.scan(back, (last_values, last_values), inputs, reverse=True)
+    return returns
+
+
+def outcomes(steps: Step, last_values: Float[Array, " B"], discount: float) -> Float[Array, "T B"]:
+    """Returns 1 discounted by the moves to the goal; 0 after giving up, the value where an episode goes on."""
+    last_values = jnp.clip(last_values, 0.0, 1.0)
+    unused = jnp.zeros(steps.solved.shape)
+    return lambda_returns(steps.solved, steps.ended, unused, last_values, discount, trace_decay=1.0)

@@ -1,0 +1,79 @@
+"""MuZero learns a model of its own on which shortest ways are found, in latents alone."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jepa.actors.residual_mlp import ResidualMLPActor
+from jepa.agents.mu_zero import MuZero
+from jepa.agents.online import Episodes
+from jepa.behaviours import RandomWalks
+from jepa.dataset import collect_walks
+from jepa.envs.base import full_goal
+from jepa.planners.tree_search import GumbelTreeSearch
+from jepa.predictors.mlp import MLPPredictor
+from jepa.training import Schedule, data_mesh
+from jepa.types import Problem
+from tests.agents.grid import SIZE, Grid, distances
+from tests.agents.test_baselines import fit
+
+GRID = Grid()
+NOTHING = collect_walks(GRID, RandomWalks(walk_length=1), 1, 0)
+AGENT = MuZero(
+    network=ResidualMLPActor(hidden_width=32),
+    dynamics=MLPPredictor(hidden_width=64),
+    latent_width=16,
+    hidden_width=64,
+    episodes=Episodes(num_envs=32, max_scramble=10, episode_length=12),
+    practice=GumbelTreeSearch(num_simulations=8, gumbel_scale=1.0),
+    rollout_length=8,
+    training=Schedule(num_updates=30, batch_size=1024, learning_rate=5e-3, updates_per_call=10),
+    planner=GumbelTreeSearch(num_simulations=8, horizon=8),
+)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
+def test_it_finds_shortest_ways_home_on_a_grid_in_latents_alone():
+    params, figures = fit(AGENT, GRID, NOTHING)
+    assert figures["solved_episodes"] > 0.9
+    states = jnp.arange(SIZE * SIZE)[:, None]
+    problems = Problem(start=states, goal=full_goal(jnp.zeros_like(states)))
+    plan = jax.jit(AGENT.plan_function(GRID))(params, problems, jax.random.key(0))
+    solved, lengths = jax.vmap(GRID.verify)(problems, plan.actions)
+    assert solved.mean() > 0.9
+    assert (np.asarray(lengths) - distances()[:, 0])[np.asarray(solved)].mean() < 0.2
+    assert (plan.claims_solved == solved).mean() > 0.9
+
+
+def test_windows_end_with_their_episode_and_with_the_round():
+    agent = dataclasses.replace(AGENT, num_unrolled=2)
+    stage = agent.stages(GRID, NOTHING, jax.random.key(0), data_mesh())[0]
+    state = stage.init()
+
+    def act(codes, goals, legal, key):
+        return legal.argmax(axis=-1), None
+
+    _, steps, _ = jax.jit(lambda episodes: stage.play(episodes, act, 3, jax.random.key(0)))(state.target)
+    solved = jnp.zeros_like(steps.solved).at[1, 0].set(True)
+    steps = jax.tree.map(lambda leaf: leaf[:, :1], dataclasses.replace(steps, solved=solved, ended=solved))
+    windows = stage._windows(steps, steps.legal.astype(jnp.float32), jnp.array([[0.9], [1.0], [0.5]]))
+    np.testing.assert_array_equal(windows.actions[0, 0], steps.actions[:2, 0])
+    # The episode is solved by the second move; the third state is the first of the next episode.
+    np.testing.assert_array_equal(windows.is_state[:, 0], [[1, 1, 0], [1, 0, 0], [1, 0, 0]])
+    np.testing.assert_array_equal(windows.is_judged[:, 0], [[1, 1, 1], [1, 1, 0], [1, 1, 0]])
+    np.testing.assert_array_equal(windows.reached[:, 0, 1:] & windows.is_judged[:, 0, 1:], [[0, 1], [1, 0], [0, 0]])
+    np.testing.assert_allclose(windows.returns[0, 0, :2], [0.9, 1.0])
+
+
+def test_only_moves_that_are_made_are_counted():
+    assert AGENT.moves_per_round == 32 * 8
+    stage = AGENT.within(6_000).stages(GRID, NOTHING, jax.random.key(0), data_mesh())[0]
+    assert stage.schedule.num_updates * stage.transitions_per_update == 20 * 256  # whole compiled calls
+
+
+def test_sizes_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match="MuZero.num_unrolled must be above 0"):
+        MuZero(num_unrolled=0)
