@@ -11,19 +11,24 @@ CORE := .venv/installed-core-$(KEY)
 DEV := .venv/installed-dev-$(KEY)
 INSTALL = $(RUN) -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: help demo test bench lint format clean
+.PHONY: help demo test test-all bench lint format clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s%s\n", $$1, $$2 }' Makefile
-	@echo "PYTHON=python3.13 chooses the interpreter of .venv; ARGS=... is passed on, as in ARGS='-m \"not slow\"'."
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s%s\n", $$1, $$2 }' Makefile
+	@echo "PYTHON=python3.13 chooses the interpreter of .venv; ARGS=... is passed on, as in ARGS='-k planners'."
 
 demo: $(CORE) ## train on the pocket cube, then solve scrambled cubes by planning in latent space
 	$(RUN) train.py configs/pocket_cube.py $(ARGS)
-	$(RUN) eval.py runs/pocket_cube/seed0 --num-problems 400
+	$(RUN) eval.py runs/pocket_cube/seed0 --num-problems 400 --html
 
-test: $(DEV) ## run the test suite
-	$(RUN) -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
+PYTEST = $(RUN) -m pytest -n logical --maxprocesses 4 --dist loadfile
+
+test: $(DEV) ## run the test suite, but for its slow tests
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: $(DEV) ## run the whole test suite: every baseline trained to a known result, several devices, the tutorial
+	$(PYTEST) $(ARGS)
 
 bench: $(CORE) ## measure the speed of training and planning
 	$(RUN) -m benchmarks.run $(ARGS)

@@ -1,5 +1,6 @@
 """Grades a run on problems it never saw: `python eval.py runs/pocket_cube/seed0 [--planner.width 64] [--html]`.
 
+Solves your own problem: `python eval.py solve runs/pocket_cube/seed0 "R U F'"`.
 Compares methods: `python eval.py compare configs/comparison/*.py`, then or meanwhile `python eval.py report FOLDER`.
 """
 
@@ -11,8 +12,9 @@ from jepa.console import print_report, progress
 from jepa.page.page import write_page
 from jepa.report import evaluate_run, require_writable, write_report
 from jepa.runs import load_run
+from jepa.solve_command import solve_problems
 
-COMMANDS = {"compare": compare, "report": report_comparison}
+COMMANDS = {"compare": compare, "report": report_comparison, "solve": solve_problems}
 
 
 def main() -> None:

@@ -41,10 +41,11 @@ LAYERS = (
     {"config"},
     {"run_config"},
     {"runs"},
+    {"trained"},
     {"report"},
     {"page"},
     {"console"},
-    {"cli"},
+    {"cli", "solve_command"},
     {"comparison"},
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

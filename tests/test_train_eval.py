@@ -18,6 +18,7 @@ import eval as eval_program
 import train as train_program
 from jepa.cli import parse_train
 from jepa.config import differences, load_config
+from jepa.trained import TrainedAgent
 
 ROOT = Path(__file__).parents[1]
 ONE_CONFIG = ROOT / "configs" / "pocket_cube.py"
@@ -229,3 +230,33 @@ def test_wrong_config_in_a_process_of_its_own(tmp_path, monkeypatch, source, mes
     assert ended.returncode == 1
     assert message in ended.stderr and "Traceback" not in ended.stderr and ended.stdout == ""
     assert [path.name for path in tmp_path.iterdir()] == ["bad.py"]
+
+
+def test_a_problem_of_ones_own_is_planned_for(one_run, capsys):
+    env, folder = one_run
+    agent = TrainedAgent.from_run(folder)
+    solved = agent.plan("R")
+    state = env.step(env.initial_state(jax.random.key(0)), jnp.int32(env.action_names.index("R")))
+    assert solved.states[0].tolist() == state.tolist()
+    for name in solved.actions:
+        state = env.step(state, jnp.int32(env.action_names.index(name)))
+    assert solved.states[-1].tolist() == state.tolist()
+    assert solved.solved == (state.tolist() == env.initial_state(jax.random.key(0)).tolist())
+    again = agent.plan(env.sample_problem(jax.random.key(5)))
+    assert len(again.states) == len(again.actions) + 1
+    with pytest.raises(SystemExit) as end:
+        call(eval_program.main, "solve", folder, "R")
+    out = capsys.readouterr().out
+    assert end.value.code == int(not solved.solved)
+    assert f"plan ({len(solved.actions)} moves" in out
+    with pytest.raises(SystemExit) as end:
+        call(eval_program.main, "solve", folder, "Q")
+    assert end.value.code == 1
+    assert "expected turns of" in capsys.readouterr().err
+
+
+def test_a_page_is_written_on_request(one_run, tmp_path, capsys):
+    _, folder = one_run
+    call(eval_program.main, folder, "--debug", "--html", "--output-dir", tmp_path)
+    assert "page.html in a browser" in capsys.readouterr().out
+    assert "What the model imagined" in (tmp_path / "page.html").read_text("utf-8")

@@ -18,7 +18,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
 from jepa.envs.arithmetic_graph_problems import sample_test_query, sample_training_graph
-from jepa.envs.base import Env, GoalKind, states_from_arrays
+from jepa.envs.base import Env, GoalKind
+from jepa.envs.problem_arrays import states_from_arrays
 from jepa.types import Goal, Problem
 
 OPERATION, LEFT, RIGHT, KNOWN, VALUE, NAME = range(6)

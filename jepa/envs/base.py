@@ -184,6 +184,14 @@ class Env(abc.ABC):
             message says which problem, what was expected and what came.
         """
 
+    def arrays_from_text(self, text: str) -> Mapping[str, np.ndarray]:
+        """Reads one problem as a person would write it, as arrays for `problems_from_arrays`.
+
+        Raises:
+          ValueError: the text is no problem, or the domain reads none, the default; the message says what it expects.
+        """
+        raise ValueError(f"{self.name} reads no problems from text; save them as arrays, see problems_from_arrays")
+
     @abc.abstractmethod
     def render(self, state: Int[np.ndarray, " N"]) -> str:
         """Draws a state as a few lines of text."""
@@ -212,84 +220,3 @@ def matches(states: Int[Array, "*#B N"], goal: Goal) -> Bool[Array, "*B"]:
 def full_goal(tokens: Int[Array, "*B N"]) -> Goal:
     """Returns the goal that fixes every token."""
     return Goal(tokens=tokens, mask=jnp.ones(tokens.shape, bool))
-
-
-def states_from_arrays(env: Env, arrays: Mapping[str, np.ndarray], name: str) -> Int[Array, "B N"]:
-    """Returns one array of a problems file as states of a domain.
-
-    Raises:
-      ValueError: the array is missing, of the wrong shape or type, or holds something that is not a state.
-    """
-    if name not in arrays:
-        raise ValueError(f"expected an array `{name}`, came the arrays {sorted(arrays)}")
-    states = np.asarray(arrays[name])
-    is_batch = states.ndim == 2 and len(states) > 0 and states.shape[1] == env.num_tokens
-    if not is_batch or not np.issubdtype(states.dtype, np.integer):
-        raise ValueError(
-            f"`{name}` must be integers of shape [problems, {env.num_tokens}] for {env.name}, "
-            f"came {states.dtype} of shape {list(states.shape)}"
-        )
-    for index, state in enumerate(states.astype(np.int64)):
-        reason = env.invalid_reason(state)
-        if reason is not None:
-            raise ValueError(f"`{name}` of problem {index} is not a state of {env.name}: {reason}")
-    return jnp.asarray(states, jnp.int32)
-
-
-def goals_from_arrays(
-    env: Env, arrays: Mapping[str, np.ndarray], num_problems: int, *, default: Int[np.ndarray, " N"]
-) -> Goal:
-    """Returns the full states of the array `goal`, or as many copies of the default where there is none.
-
-    Raises:
-      ValueError: as `states_from_arrays`, or there are not as many goals as problems.
-    """
-    if "goal" not in arrays:
-        return full_goal(jnp.tile(jnp.asarray(default, jnp.int32), (num_problems, 1)))
-    goals = states_from_arrays(env, arrays, "goal")
-    if len(goals) != num_problems:
-        raise ValueError(f"expected one goal per problem, came {len(goals)} goals for {num_problems} problems")
-    return full_goal(goals)
-
-
-def problems_from_starts_or_scrambles(
-    env: Env, arrays: Mapping[str, np.ndarray], solved: Int[np.ndarray, " N"]
-) -> Problem:
-    """Builds problems from `start` [B, N] or `scramble` [B, T], and optionally `goal` [B, N].
-
-    A scramble is actions from the solved state, all of them legal everywhere, padded with -1. Without `goal` the goal
-    is the solved state.
-
-    Raises:
-      ValueError: not exactly one of `start` and `scramble` is there, a shape is wrong, or a state or a scramble is
-        impossible; the message names the problem.
-    """
-    if ("start" in arrays) == ("scramble" in arrays):
-        raise ValueError(f"expected either `start` or `scramble`, came the arrays {sorted(arrays)}")
-    if "start" in arrays:
-        starts = states_from_arrays(env, arrays, "start")
-    else:
-        starts = _scrambled(env, arrays["scramble"], solved)
-    return Problem(start=starts, goal=goals_from_arrays(env, arrays, len(starts), default=solved))
-
-
-def _scrambled(env: Env, scrambles: np.ndarray, solved: Int[np.ndarray, " N"]) -> Int[Array, "B N"]:
-    if scrambles.ndim != 2 or not len(scrambles) or not np.issubdtype(scrambles.dtype, np.integer):
-        raise ValueError(
-            f"`scramble` must be integers of shape [problems, turns], came {scrambles.dtype} of shape {scrambles.shape}"
-        )
-    behind_end = np.logical_or.accumulate(scrambles == -1, axis=1)
-    wrong = (scrambles < -1) | (scrambles >= env.num_actions) | (behind_end & (scrambles != -1))
-    if wrong.any():
-        index = int(np.argmax(wrong.any(axis=1)))
-        raise ValueError(
-            f"scramble {index}: expected turns 0..{env.num_actions - 1}, padded with -1 at the end, "
-            f"came {scrambles[index].tolist()}"
-        )
-
-    def turn(states, turns):
-        turned = jax.vmap(env.step)(states, jnp.maximum(turns, 0))
-        return jnp.where(turns[:, None] >= 0, turned, states), None
-
-    states = jnp.tile(jnp.asarray(solved, jnp.int32), (len(scrambles), 1))
-    return jax.lax.scan(turn, states, jnp.asarray(scrambles.T, jnp.int32))[0]

@@ -15,8 +15,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, Key, UInt32
 
 from jepa.drawing import Drawing, Shape, rectangle
-from jepa.envs.base import Env, GoalKind, states_from_arrays
+from jepa.envs.base import Env, GoalKind
 from jepa.envs.countdown_solver import fewest_operations
+from jepa.envs.problem_arrays import numbers_from_text, states_from_arrays
 from jepa.types import Goal, Problem
 
 MIN_TARGET = 10
@@ -224,6 +225,15 @@ class Countdown(Env):
                 f"`target` of problem {index} must lie in 1..{self.max_value} for {self.name}, came {targets[index]}"
             )
         return Problem(start=starts, goal=_target_goal(jnp.asarray(targets, jnp.int32)[:, None], self.num_numbers))
+
+    def arrays_from_text(self, text: str) -> Mapping[str, np.ndarray]:
+        """See base class: the numbers and the target, such as `23 7 4 9 -> 100`."""
+        what = f"{self.num_numbers} numbers and a target, such as {' '.join('23579'[: self.num_numbers])} -> 24"
+        numbers, arrow, target = text.partition("->")
+        given, wanted = numbers_from_text(numbers, what), numbers_from_text(target, what)
+        if not arrow or len(given) != self.num_numbers or len(wanted) != 1:
+            raise ValueError(f"expected {what}; came {text!r}")
+        return {"start": np.array([given]), "target": np.array(wanted)}
 
     def render(self, state: Int[np.ndarray, " N"]) -> str:
         """Writes the numbers in a line; an empty place is a dot."""

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
 from jepa.drawing import Drawing
-from jepa.envs.base import Env, actions_of_plan, full_goal, states_from_arrays
+from jepa.envs.base import Env, actions_of_plan, full_goal
 from jepa.envs.heap_terms import (
     decode_term,
     draw_until,
@@ -24,7 +24,8 @@ from jepa.envs.heap_terms import (
     near_misses,
     random_term,
 )
-from jepa.envs.proof_checker import check_proof_of
+from jepa.envs.problem_arrays import states_from_arrays
+from jepa.envs.proof_checker import check_proof_of, read_equation
 from jepa.envs.proof_search import Rewrites, forward_rewrites, shortest_proofs
 from jepa.envs.proof_writer import write_proof
 from jepa.envs.term_drawing import draw_term
@@ -284,6 +285,11 @@ class EquationalProofs(Env):
         if len(goals) != len(starts):
             raise ValueError(f"expected one goal per problem, came {len(goals)} goals for {len(starts)} problems")
         return Problem(start=starts, goal=full_goal(goals))
+
+    def arrays_from_text(self, text: str) -> Mapping[str, np.ndarray]:
+        """See base class: an equation, such as `(a * b)' = b' * a'`."""
+        left, right = read_equation(self.theory, text, self.num_tokens)
+        return {"start": np.array([left]), "goal": np.array([right])}
 
     def render(self, state: Int[np.ndarray, " N"]) -> str:
         """Writes the term in infix notation, such as `(a * b)' * c`."""

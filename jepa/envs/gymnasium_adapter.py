@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
-from jepa.envs.base import Env, full_goal, goals_from_arrays, states_from_arrays
+from jepa.envs.base import Env, full_goal
 from jepa.envs.gymnasium_table import Table, read_table, table_distances
+from jepa.envs.problem_arrays import goals_from_arrays, states_from_arrays
 from jepa.types import Problem
 
 

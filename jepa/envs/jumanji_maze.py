@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Key, UInt32
 
-from jepa.envs.base import full_goal, goals_from_arrays, states_from_arrays
+from jepa.envs.base import full_goal
 from jepa.envs.jumanji_adapter import JumanjiEnv
 from jepa.envs.optional_packages import import_extra
+from jepa.envs.problem_arrays import goals_from_arrays, states_from_arrays
 from jepa.types import Problem
 
 FLOOR, WALL, AGENT = range(3)

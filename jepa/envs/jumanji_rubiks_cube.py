@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Integer, Key
 
-from jepa.envs.base import full_goal, problems_from_starts_or_scrambles
+from jepa.envs.base import full_goal
 from jepa.envs.jumanji_adapter import JumanjiEnv
 from jepa.envs.near_states import NearStates, state_keys
 from jepa.envs.optional_packages import import_extra
+from jepa.envs.problem_arrays import problems_from_starts_or_scrambles
 from jepa.envs.rubiks_cube import CORNERS, EDGES, RubiksCube
 from jepa.types import Problem
 

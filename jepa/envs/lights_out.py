@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
 from jepa.drawing import Drawing, Shape, rectangle
-from jepa.envs.base import Env, full_goal, goals_from_arrays, states_from_arrays
+from jepa.envs.base import Env, full_goal
+from jepa.envs.problem_arrays import goals_from_arrays, states_from_arrays
 from jepa.types import Goal, Problem
 
 MAX_QUIET_DIMENSION = 16
@@ -131,6 +132,13 @@ class LightsOut(Env):
                 f"{goal.tokens[index].tolist()}"
             )
         return Problem(start=starts, goal=goal)
+
+    def arrays_from_text(self, text: str) -> Mapping[str, np.ndarray]:
+        """See base class: a `#` for each light that is on and a `.` for each that is off, row by row."""
+        lights = "".join(text.replace("/", " ").split())
+        if len(lights) != self.num_tokens or set(lights) - {"#", "."}:
+            raise ValueError(f"expected {self.num_tokens} lights, row by row, each # (on) or . (off); came {text!r}")
+        return {"start": np.array([[int(light == "#") for light in lights]])}
 
     def render(self, state: Int[np.ndarray, " N"]) -> str:
         """Draws the board; a light that is on is a hash, one that is off a dot."""

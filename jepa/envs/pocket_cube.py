@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
 from jepa.drawing import Drawing
-from jepa.envs.base import Env, full_goal, problems_from_starts_or_scrambles
+from jepa.envs.base import Env, full_goal
 from jepa.envs.cube_drawing import draw_cube
 from jepa.envs.distance_table import (
     breadth_first_distances,
@@ -25,6 +25,7 @@ from jepa.envs.distance_table import (
     rank_permutations,
     unrank_permutations,
 )
+from jepa.envs.problem_arrays import problems_from_starts_or_scrambles, scramble_from_text
 from jepa.types import Goal, Problem
 
 FACES = "URFDLB"
@@ -204,6 +205,10 @@ class PocketCube(Env):
             scramble is impossible; the message names the problem.
         """
         return problems_from_starts_or_scrambles(self, arrays, _SOLVED)
+
+    def arrays_from_text(self, text: str) -> Mapping[str, np.ndarray]:
+        """See base class: a scramble in this class's turns, such as `R U2 F'`."""
+        return scramble_from_text(self, text)
 
     def render(self, state: Int[np.ndarray, " N"]) -> str:
         """Draws the unfolded net; a colour is written as the face that shows it when solved."""

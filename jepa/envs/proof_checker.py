@@ -162,6 +162,22 @@ def _matches(pattern: Parsed, term: Parsed, values: dict[str, Parsed]) -> bool:
     return all(_matches(part, argument, values) for part, argument in zip(pattern[1:], term[1:], strict=True))
 
 
+def read_equation(theory: str, text: str, num_slots: int) -> list[list[int]]:
+    """Returns the tokens of both sides of an equation, such as `(a * b)' = b' * a'`.
+
+    Raises:
+      ValueError: the text is no equation between two terms of the theory, or one is too deep.
+    """
+    sides = text.split("=")
+    if len(sides) != 2:
+        raise ValueError(f"expected an equation of two terms, such as a * b = b * a; came {text!r}")
+    terms = [_heap_tokens(theory, parse(side, ALPHABETS[theory]), num_slots) for side in sides]
+    for side, tokens in zip(sides, terms, strict=True):
+        if len(tokens) > num_slots:
+            raise ValueError(f"expected terms of at most {num_slots.bit_length()} levels; came {side.strip()}")
+    return terms
+
+
 def parse(text: str, alphabet: str) -> Parsed:
     """Reads a term: a letter or digit, or a tuple of an operation and its arguments.
 

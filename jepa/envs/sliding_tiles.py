@@ -16,13 +16,14 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
 from jepa.drawing import Drawing, Shape, rectangle
-from jepa.envs.base import Env, full_goal, goals_from_arrays, states_from_arrays
+from jepa.envs.base import Env, full_goal
 from jepa.envs.distance_table import (
     breadth_first_distances,
     cached_distances,
     rank_permutations,
     unrank_permutations,
 )
+from jepa.envs.problem_arrays import goals_from_arrays, numbers_from_text, states_from_arrays
 from jepa.envs.tile_search import search_lengths
 from jepa.types import Goal, Problem
 
@@ -154,6 +155,14 @@ class SlidingTiles(Env):
                 f"{goal.tokens[index].tolist()}, which lies on the other side by parity"
             )
         return Problem(start=starts, goal=goal)
+
+    def arrays_from_text(self, text: str) -> Mapping[str, np.ndarray]:
+        """See base class: the board row by row, the blank as 0, such as `8 6 7 / 2 5 4 / 3 0 1`."""
+        what = f"the {self.num_tokens} numbers of a board, row by row and the blank as 0"
+        numbers = numbers_from_text(text, what)
+        if len(numbers) != self.num_tokens:
+            raise ValueError(f"expected {what}; came {len(numbers)} in {text!r}")
+        return {"start": np.array([numbers])}
 
     def render(self, state: Int[np.ndarray, " N"]) -> str:
         """Draws the board; the blank is a dot."""

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
 from jepa.drawing import Drawing, Shape, circle, rectangle
-from jepa.envs.base import Env, GoalKind, states_from_arrays
+from jepa.envs.base import Env, GoalKind
+from jepa.envs.problem_arrays import states_from_arrays
 from jepa.envs.sokoban_levels import (
     BOX,
     FLOOR,

@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
 from jepa.drawing import Drawing, Shape, rectangle
-from jepa.envs.base import Env, GoalKind, states_from_arrays
+from jepa.envs.base import Env, GoalKind
+from jepa.envs.problem_arrays import states_from_arrays
 from jepa.envs.sudoku_solver import can_be_completed, fill_singles, legal_digits, solutions, unit_cells, units_of_cells
 from jepa.types import Goal, Problem
 

@@ -39,6 +39,7 @@ def all_boards() -> Problem:
     return Problem(start=boards, goal=full_goal(jnp.zeros_like(boards)))
 
 
+@pytest.mark.slow
 def test_it_solves_nearly_every_board_and_its_value_leads_a_search_on_shortest_ways():
     params, _ = fit(AGENT, LIGHTS, NOTHING)
     problems = all_boards()

@@ -41,6 +41,7 @@ def test_tree_search_follows_a_cost_that_is_right_without_an_actor():
     np.testing.assert_array_equal(plan.num_nodes_generated, 17 * lengths)
 
 
+@pytest.mark.slow
 def test_alpha_zero_finds_shortest_ways_home_on_a_grid():
     agent = AlphaZero(
         network=ResidualMLPActor(hidden_width=64),

@@ -137,6 +137,7 @@ def grid_pairs(env: Env) -> tuple[jax.Array, jax.Array]:
     return jnp.broadcast_to(codes, (len(codes), *codes.shape)), codes[:, None]
 
 
+@pytest.mark.slow
 def test_quasimetric_rl_finds_the_distances_of_a_grid(grid_walks):
     agent = QuasimetricRL(head=QuasimetricCost(hidden_width=64), far=12.0, tolerance=0.02, training=schedule(2000))
     params, figures = fit(agent, GRID, grid_walks)
@@ -147,6 +148,7 @@ def test_quasimetric_rl_finds_the_distances_of_a_grid(grid_walks):
     assert figures["mean_move"] < 1.05
 
 
+@pytest.mark.slow
 def test_q_learning_finds_the_distances_of_a_grid_and_its_policy_is_optimal(grid_walks):
     agent = QLearning(network=NETWORK, training=schedule(1500), target_rate=0.02, max_cost=20.0)
     params, _ = fit(agent, GRID, grid_walks)

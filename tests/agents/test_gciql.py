@@ -51,6 +51,7 @@ def test_the_expectile_is_the_mean_or_nearly_the_least():
         assert abs(slope) < 1e-3
 
 
+@pytest.mark.slow
 def test_its_values_are_those_that_the_method_defines_and_its_policy_is_optimal():
     walks = collect_walks(GRID, RandomWalks(walk_length=20), 4_000, 0)
     agent = GCIQL(

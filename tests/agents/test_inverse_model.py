@@ -52,6 +52,7 @@ def exact_posterior() -> np.ndarray:
     return joint
 
 
+@pytest.mark.slow
 def test_it_is_the_posterior_of_its_data_and_follows_it_home():
     walks = collect_walks(GRID, RandomWalks(walk_length=LENGTH), 80_000, 0)
     params, _ = fit(AGENT, GRID, walks)

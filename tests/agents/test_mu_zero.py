@@ -36,6 +36,7 @@ AGENT = MuZero(
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
+@pytest.mark.slow
 def test_it_finds_shortest_ways_home_on_a_grid_in_latents_alone():
     params, figures = fit(AGENT, GRID, NOTHING)
     assert figures["solved_episodes"] > 0.9

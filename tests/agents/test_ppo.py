@@ -26,6 +26,7 @@ NOTHING = collect_walks(GRID, RandomWalks(walk_length=1), 1, 0)
 PRACTICE = Episodes(num_envs=64, max_scramble=8, episode_length=12)
 
 
+@pytest.mark.slow
 def test_ppo_finds_shortest_ways_on_a_grid():
     agent = PPO(
         network=ResidualMLPActor(hidden_width=64),

@@ -35,6 +35,7 @@ def test_returns_are_those_of_the_definition():
     np.testing.assert_allclose(returns[:, 0], [0.612, 1.0, 0.0, 0.45], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_it_finds_the_distances_home_on_a_grid_and_shortest_ways():
     params, figures = fit(AGENT, GRID, NOTHING)
     assert figures["solved_episodes"] > 0.9 and figures["epsilon"] == pytest.approx(0.1)

@@ -32,6 +32,7 @@ AGENT = OnlineQLearning(
 )
 
 
+@pytest.mark.slow
 def test_it_finds_shortest_ways_home_on_a_grid():
     params, figures = fit(AGENT, GRID, NOTHING)
     assert figures["solved_episodes"] > 0.8 and figures["epsilon"] == pytest.approx(0.1)
