@@ -30,12 +30,12 @@ config = Experiment(
     num_transitions=100_000,
     agent=LatentPlanner(
         world_model=WorldModel(
-            encoder=TokenSlotsEncoder(slot_width=24),
+            encoder=TokenSlotsEncoder(slot_width=28),
             predictor=OperatorPredictor(),
             prediction=RolloutPrediction(weight=10.0, horizon=1, input_noise=0.3),
             regularizer=SIGReg(weight=0.01),
-            # Codes that are nearly orthogonal: in fewer directions the actor could not tell all tokens apart linearly.
-            code_separation=CodeSeparation(margin=2.0),
+            # With opposite codes the 24 tokens would span 12 to 18 directions, and the actor could not tell them apart.
+            code_separation=CodeSeparation(orthogonality=1.0),
             reidentification=NearestCode(),
         ),
         world_model_training=Schedule(num_updates=1000, batch_size=512, learning_rate=3e-3),
@@ -49,7 +49,7 @@ config = Experiment(
             head=ResidualMLPActor(hidden_width=1024, num_blocks=1),
             imagination=Imagination(num_walks=1024, walk_length=26),
             origin_fraction=1.0,
-            schedule=Schedule(num_updates=13000, batch_size=1024, learning_rate=6e-4),
+            schedule=Schedule(num_updates=11000, batch_size=1024, learning_rate=1e-3),
         ),
         planner=ProposalSearch(width=640, horizon=60),
     ),

@@ -43,3 +43,23 @@ def test_nearly_merged_codes_come_apart_beyond_the_margin():
 def test_codes_that_are_apart_cost_nothing():
     codes = normalize_slots(jnp.eye(4), 1)
     assert closest_codes(codes) > 1 and CodeSeparation().loss(codes) == 0
+
+
+def test_opposite_codes_are_apart_but_not_orthogonal():
+    """Two codes and their opposites span two directions; made orthogonal they span four."""
+    pair = random_codes(num_codes=2, width=8)
+    parameters = jnp.concatenate([pair, 0.1 * random_codes(num_codes=2, width=8, seed=1) - pair])
+    separation = CodeSeparation(orthogonality=1.0)
+    opposite = normalize_slots(jnp.concatenate([pair, -pair]), 1)
+    cosines = np.corrcoef(np.asarray(opposite))
+    expected = sum(cosines[a, b] ** 2 for a, b in itertools.combinations(range(4), 2))
+    np.testing.assert_allclose(separation.loss(opposite) - CodeSeparation().loss(opposite), expected, rtol=1e-3)
+
+    @jax.jit
+    def descend(parameters):
+        return parameters - 0.3 * jax.grad(lambda p: separation.loss(normalize_slots(p, 1)))(parameters)
+
+    for _ in range(500):
+        parameters = descend(parameters)
+    scales = np.linalg.svd(np.asarray(normalize_slots(parameters, 1)), compute_uv=False)
+    assert scales.min() / scales.max() > 0.9
