@@ -139,6 +139,12 @@ def _states(stages: Sequence[Stage], checkpoints: Checkpoints) -> tuple[dict[str
     return found.state, found.metadata, found.step
 
 
+def untrained_states(experiment: Experiment) -> dict[str, TrainState]:
+    """Returns the shapes and types of all that a run of an experiment trains, by name of the stage."""
+    stages = _stages(experiment, _no_trajectories(experiment))
+    return jax.eval_shape(lambda: {stage.name: stage.init() for stage in stages})
+
+
 def _record(experiment: Experiment, sha256: str | None, say: Callable[[str], None]) -> Trajectories:
     """Returns the recorded moves, which a resumed run needs to be the same as before."""
     folder = collect(experiment.env, experiment.behaviour, experiment.num_transitions, experiment.seed, DATA_ROOT)

@@ -6,6 +6,7 @@ print(plan.actions, plan.solved)
 """
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ import jax
 import numpy as np
 from jaxtyping import Int
 
+from jepa.agents.latent_planner import LatentPlanner
 from jepa.envs.base import Env, actions_of_plan
 from jepa.planners.base import Planner
+from jepa.planners.frontier import FrontierSearch
+from jepa.pretrained import load_pretrained
 from jepa.run_config import read_config
 from jepa.runs import Run, load_run
 from jepa.types import Problem
@@ -71,8 +75,17 @@ class TrainedAgent:
         """The domain."""
         return self.run.experiment.env
 
-    def plan(self, problem: str | Problem) -> SolvedProblem:
-        """Plans for one problem.
+    @classmethod
+    def pretrained(cls, name: str) -> "TrainedAgent":
+        """Loads a trained agent that comes with the package.
+
+        Raises:
+          ValueError: there is none of this name; the message says which there are.
+        """
+        return cls(load_pretrained(name))
+
+    def read(self, problem: str | Problem) -> Problem:
+        """Returns a problem as a batch of one.
 
         Args:
           problem: as a person writes it (a scramble, a board, an equation: see the domain's `arrays_from_text`), or one
@@ -81,12 +94,34 @@ class TrainedAgent:
         Raises:
           ValueError: the text is no problem of the domain; the message says what is expected.
         """
-        env = self.env
         if isinstance(problem, str):
-            problems = env.problems_from_arrays(env.arrays_from_text(problem))
-        else:
-            problems = jax.tree.map(lambda leaf: np.asarray(leaf)[None], problem)
-        problems = jax.tree.map(np.asarray, problems)
+            return jax.tree.map(np.asarray, self.env.problems_from_arrays(self.env.arrays_from_text(problem)))
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[None], problem)
+
+    def watch(self, problem: str | Problem) -> Iterator[tuple[int, int, float]]:
+        """Searches as `plan` does; yields for each ply its number, how many latents it holds, and the lowest cost.
+
+        Raises:
+          ValueError: as `read`; or there is nothing to watch, as the agent's planner keeps no frontier in latent space.
+        """
+        agent = self.run.experiment.agent
+        if not isinstance(agent, LatentPlanner) or not isinstance(agent.planner, FrontierSearch):
+            raise ValueError(f"only a latent planner that keeps a frontier can be watched; came {type(agent).__name__}")
+        problems = self.read(problem)
+        model, start, goals = agent.planning_inputs(self.env, self.run.params, problems)
+        for frontier in agent.planner.watch(model, start, goals):
+            ply, alive = int(frontier.ply), np.asarray(frontier.alive[0])
+            costs = frontier.tree.costs[ply - 1, 0] if ply else model.cost(start[:, None], goals)[0]
+            if alive.any():
+                yield ply, int(alive.sum()), float(np.asarray(costs)[alive[: costs.shape[0]]].min())
+
+    def plan(self, problem: str | Problem) -> SolvedProblem:
+        """Plans for one problem, given as for `read`.
+
+        Raises:
+          ValueError: as `read`.
+        """
+        env, problems = self.env, self.read(problem)
         plan = self._plan(self.run.params, problems, jax.random.key(0))
         solved, _ = self._verify(problems, plan.actions)
         actions = actions_of_plan(np.asarray(plan.actions[0]))

@@ -41,11 +41,13 @@ LAYERS = (
     {"config"},
     {"run_config"},
     {"runs"},
+    {"pretrained"},
     {"trained"},
     {"report"},
     {"page"},
     {"console"},
     {"cli", "solve_command"},
+    {"demo", "weights_command"},
     {"comparison"},
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -16,8 +16,12 @@ import pytest
 
 import eval as eval_program
 import train as train_program
+from jepa import demo, pretrained, weights_command
 from jepa.cli import parse_train
 from jepa.config import differences, load_config
+from jepa.pretrained import save_pretrained
+from jepa.run_config import read_config
+from jepa.runs import load_run
 from jepa.trained import TrainedAgent
 
 ROOT = Path(__file__).parents[1]
@@ -260,3 +264,31 @@ def test_a_page_is_written_on_request(one_run, tmp_path, capsys):
     call(eval_program.main, folder, "--debug", "--html", "--output-dir", tmp_path)
     assert "page.html in a browser" in capsys.readouterr().out
     assert "What the model imagined" in (tmp_path / "page.html").read_text("utf-8")
+
+
+def test_a_trained_agent_can_be_shipped_and_demonstrated(one_run, tmp_path, monkeypatch, capsys):
+    env, folder = one_run
+    run = load_run(folder, read_config(folder))
+    summary, _ = read_results(folder)
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path / "weights")
+    weights_command.main([str(folder), "small"])
+    shipped = TrainedAgent.pretrained("small")
+    for name, leaf in jax.tree_util.tree_leaves_with_path(run.params):
+        (found,) = [other for path, other in jax.tree_util.tree_leaves_with_path(shipped.run.params) if path == name]
+        np.testing.assert_array_equal(np.asarray(leaf, np.float16), np.asarray(found, np.float16))
+        assert found.dtype == leaf.dtype
+    plies = list(shipped.watch("R"))
+    assert [ply for ply, _, _ in plies] == list(range(len(plies)))
+    assert plies[0][1] == 1
+    demo.main(["small", "--problem", "R U", "--html", str(tmp_path / "plan.html")])
+    out = capsys.readouterr().out
+    assert "plan: " in out and "by an exact replay" in out
+    assert "What the model imagined" in (tmp_path / "plan.html").read_text("utf-8")
+    with pytest.raises(SystemExit):
+        demo.main(["large"])
+    assert "of which there are small; came 'large'" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="expected a new or empty folder"):
+        save_pretrained(run, summary, tmp_path / "weights" / "small")
+    (tmp_path / "weights" / "small" / "weights.npz").write_bytes(b"no archive")
+    with pytest.raises(ValueError, match=r"weights\.npz is damaged"):
+        TrainedAgent.pretrained("small")

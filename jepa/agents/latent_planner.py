@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key
@@ -77,12 +78,18 @@ class LatentPlanner(Agent):
         check_goals(self.world_model, env)
 
         def plan(params: Params, problems: Problem, key: Key[Array, ""]) -> Plan:
-            world_model, cost = self.modules(env, params)
-            goals = world_model.encode_goal(jax.vmap(env.goal_alternatives)(problems.goal))
-            model = planning_model(world_model, cost, self.actor_module(env, params))
-            return self.planner.plan(model, world_model.encode(problems.start), goals, key)
+            return self.planner.plan(*self.planning_inputs(env, params, problems), key)
 
         return plan
+
+    def planning_inputs(
+        self, env: Env, params: Params, problems: Problem
+    ) -> tuple[PlanningModel, Float[Array, "B D"], Float[Array, "B K D"]]:
+        """Returns all that a planner is given of B problems: the trained model, start latents and goal latents."""
+        world_model, cost = self.modules(env, params)
+        goals = world_model.encode_goal(jax.vmap(env.goal_alternatives)(jax.tree.map(jnp.asarray, problems.goal)))
+        model = planning_model(world_model, cost, self.actor_module(env, params))
+        return model, world_model.encode(jnp.asarray(problems.start)), goals
 
     def modules(self, env: Env, params: Params) -> tuple[WorldModelModule, CostModule]:
         """Returns the trained world model and cost."""

@@ -6,14 +6,18 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from jepa.drawing import COLOURS, Drawing
 from jepa.envs.base import Env, GoalKind
+from jepa.evaluation import Evaluation, solve
 from jepa.page.search_maps import SearchMap
 from jepa.page.stories import Story, choose, tell
 from jepa.report import Report
 from jepa.runs import Run
+from jepa.training import data_mesh
+from jepa.types import Problem
 
 _COLOURS = sorted(COLOURS)
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -28,24 +32,50 @@ def write_page(run: Run, report: Report, path: Path, num_problems: int = 20) -> 
       path: the file to write.
       num_problems: how many of the test problems are told, failures first.
     """
-    numbers = choose(report.records, num_problems)
-    stories = tell(run, report.problems, report.records, numbers)
-    html = page(run.experiment.env, report, stories)
+    stories = tell(run, report.problems, report.records, choose(report.records, num_problems))
+    _write(page(run, _facts(report.summary), stories, report.evidence.refutations), path)
+
+
+def write_plan_page(run: Run, problem: Problem, path: Path) -> None:
+    """Writes a page for one problem, a batch of one, for which it plans anew."""
+    env, agent = run.experiment.env, run.experiment.agent
+    records = solve(env, agent.plan_function(env), run.params, problem, Evaluation(), data_mesh())
+    facts = [
+        ("moves", str(records.plan_lengths[0])),
+        ("nodes", f"{records.num_nodes_generated[0]:,}"),
+        ("planning", f"{records.seconds_per_problem:.3f} s"),
+        ("training", f"{run.training_seconds:,.0f} s"),
+        ("moves seen", f"{run.num_transitions:,}"),
+    ]
+    single = jax.tree.map(lambda leaf: np.asarray(leaf)[0], problem)
+    refutations = [None if records.solved[0] else env.refutation(single)]
+    _write(page(run, facts, tell(run, problem, records, [0]), refutations), path)
+
+
+def _write(html: str, path: Path) -> None:
     unfinished = path.with_name(f"{path.name}.unfinished")
     unfinished.write_text(html, encoding="utf-8")
     unfinished.replace(path)
 
 
-def page(env: Env, report: Report, stories: Sequence[Story]) -> str:
-    """Returns the page as text."""
-    canvas = _Canvas()
-    summary = report.summary
+def page(
+    run: Run, facts: Sequence[tuple[str, str]], stories: Sequence[Story], refutations: Sequence[str | None]
+) -> str:
+    """Returns a page as text.
+
+    Args:
+      run: whose plans it tells.
+      facts: names of figures and the figures, for its head.
+      stories: what it tells.
+      refutations: for every test problem why it has no solution, or None.
+    """
+    canvas, env = _Canvas(), run.experiment.env
     data = {
-        "title": f"{summary['method']} on {env.name}",
-        "facts": _facts(summary),
+        "title": f"{type(run.experiment.agent).__name__} on {env.name}",
+        "facts": facts,
         "actions": list(env.action_names),
         "colours": _COLOURS,
-        "stories": [_story(env, report, story, canvas) for story in stories],
+        "stories": [_story(env, story, refutations[story.number], canvas) for story in stories],
         **canvas.tables(),
     }
     # Inside a script element nothing but "</" and "<!--" could end it; no "<" is left.
@@ -120,12 +150,11 @@ def _facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _story(env: Env, report: Report, story: Story, canvas: _Canvas) -> dict[str, Any]:
+def _story(env: Env, story: Story, refutation: str | None, canvas: _Canvas) -> dict[str, Any]:
     drawn = [canvas.add(env.draw(state, story.goal)) for state in story.states]
     imagined = None
     if story.imagined is not None:
         imagined = [canvas.add(env.draw(state, story.goal)) for state in story.imagined]
-    refutation = report.evidence.refutations[story.number] if report.evidence.is_refutable[story.number] else None
     return {
         "number": story.number,
         "outcome": "refuted" if refutation and not story.claims_solved else story.outcome,

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from jepa.agents.latent_planner import planning_model
 from jepa.runs import Run
 from jepa.types import Problem
 
@@ -35,10 +34,7 @@ class SearchMap:
 def map_searches(run: Run, problems: Problem, plans: Sequence[Int[np.ndarray, " _"]]) -> list[SearchMap]:
     """Searches B problems once more, together, and watches; the planner of the run must be a `FrontierSearch`."""
     env, agent = run.experiment.env, run.experiment.agent
-    world_model, cost = agent.modules(env, run.params)
-    model = planning_model(world_model, cost, agent.actor_module(env, run.params))
-    starts = world_model.encode(jnp.asarray(problems.start))
-    goals = world_model.encode_goal(jax.vmap(env.goal_alternatives)(jax.tree.map(jnp.asarray, problems.goal)))
+    model, starts, goals = agent.planning_inputs(env, run.params, problems)
     predict, generator = jax.jit(model.predict), np.random.default_rng(0)
     held, counts = [[] for _ in plans], [[] for _ in plans]
     start_costs = np.asarray(model.cost(starts[:, None], goals))

@@ -1,0 +1,29 @@
+"""Makes a trained agent of the package from a graded run: `python -m jepa.weights_command runs/pocket_cube/seed0 NAME`."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jepa import pretrained
+from jepa.cli import user_errors
+from jepa.run_config import read_config, read_json
+from jepa.runs import load_run
+
+USAGE = "usage: python -m jepa.weights_command RUN NAME\n\nRUN is a run folder that eval.py has graded."
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs the command line."""
+    with user_errors():
+        if len(arguments) != 2 or not arguments[1].isidentifier():
+            raise ValueError(f"expected a run folder and a name such as pocket_cube; came {list(arguments)}\n{USAGE}")
+        folder = Path(arguments[0])
+        run = load_run(folder, read_config(folder))
+        if not (folder / "summary.json").is_file():
+            raise ValueError(f"{folder} is not graded yet; run `python eval.py {folder}`")
+        pretrained.save_pretrained(run, read_json(folder / "summary.json"), pretrained.FOLDER / arguments[1])
+        print(f"Written to {pretrained.FOLDER / arguments[1]}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
