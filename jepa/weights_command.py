@@ -1,4 +1,4 @@
-"""Makes a trained agent of the package from a graded run: `python -m jepa.weights_command runs/pocket_cube/seed0 NAME`."""
+"""Makes a trained agent of the package from a graded run: `python -m jepa.weights_command RUN NAME`."""
 
 import sys
 from collections.abc import Sequence
