@@ -47,9 +47,9 @@ config = Experiment(
         cost_training=Schedule(num_updates=200, batch_size=512, learning_rate=2e-3),
         actor=ActorLearning(
             head=ResidualMLPActor(hidden_width=1024, num_blocks=1),
-            imagination=Imagination(num_walks=1024, walk_length=26),
+            imagination=Imagination(num_walks=2048, walk_length=26),
             origin_fraction=1.0,
-            schedule=Schedule(num_updates=11000, batch_size=1024, learning_rate=1e-3),
+            schedule=Schedule(num_updates=8000, batch_size=1024, learning_rate=1e-3),
         ),
         planner=ProposalSearch(width=640, horizon=60),
     ),

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from jepa.actors.base import Actor, log_proposals
 from jepa.actors.residual_mlp import ResidualMLPActor
@@ -64,6 +64,8 @@ class ActorData:
     """Which actions are predicted to be legal."""
     origins: Float[Array, "B D"]
     """The first state of the recorded walk that the imagined one continues."""
+    order: Int[Array, " B*(T-1)"]
+    """In which order the states behind the first of each walk are learned from."""
 
 
 class ActorStage(FrozenWorldModelStage):
@@ -93,21 +95,26 @@ class ActorStage(FrozenWorldModelStage):
         world_model_params, trajectories = resources
         world_model = self.world_model.module(world_model_params)
         key = jax.random.fold_in(jax.random.fold_in(self.update_key, 0), state.num_updates)
-        walks = shard_batch(imagine_walks(world_model, trajectories, self.config.imagination, key), self.mesh)
+        walk_key, order_key = jax.random.split(key)
+        walks = shard_batch(imagine_walks(world_model, trajectories, self.config.imagination, walk_key), self.mesh)
+        num_walks, num_states, _ = walks.latents.shape
         return ActorData(
             latents=walks.latents,
             undoing=walks.undoing & walks.legal_actions,
             legal_actions=walks.legal_actions,
             origins=walks.goals,
+            order=jax.random.permutation(order_key, num_walks * (num_states - 1)),
         )
 
     def update(self, state: TrainState, data: ActorData) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
         """See base class."""
         key = jax.random.fold_in(jax.random.fold_in(self.update_key, 1), state.num_updates)
-        walk_key, time_key, goal_key, origin_key = jax.random.split(key, 4)
-        batch_size, (num_walks, num_states, _) = self.schedule.batch_size, data.latents.shape
-        walks = jax.random.randint(walk_key, (batch_size,), 0, num_walks)
-        times = jax.random.randint(time_key, (batch_size,), 1, num_states)
+        goal_key, origin_key = jax.random.split(key)
+        batch_size, num_moves = self.schedule.batch_size, data.latents.shape[1] - 1
+        # A state that came twice would soon be known by heart.
+        first = state.num_updates % self.schedule.updates_per_call * batch_size
+        chosen = data.order[(first + jnp.arange(batch_size)) % len(data.order)]
+        walks, times = chosen // num_moves, 1 + chosen % num_moves
         earlier = jax.random.randint(goal_key, (batch_size,), 0, times)
         is_origin = jax.random.uniform(origin_key, (batch_size, 1)) < self.config.origin_fraction
         goals = jnp.where(is_origin, data.origins[walks], data.latents[walks, earlier])

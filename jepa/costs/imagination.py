@@ -61,13 +61,16 @@ def imagine_walks(
 
     def move(carry, step):
         latents, previous = carry
-        successors = world_model.predict_all(latents)
+        raw = world_model.predictor.all_actions(latents)
+        # Compiled only for callers that use all successors.
+        successors = world_model.reidentifier(raw, world_model.encoder)
         legal = world_model.legal_actions(latents)
         slots = world_model.encoder.num_slots
-        undoes = worst_slot_difference(successors, previous[:, None], slots) < config.same_state_tolerance
+        undoes = worst_slot_difference(raw, previous[:, None], slots) < config.same_state_tolerance
         weights = legal * jnp.where(undoes, 1e-6, 1.0) + 1e-12
         action = jax.random.categorical(jax.random.fold_in(move_key, step), jnp.log(weights))
-        following = jnp.take_along_axis(successors, action[:, None, None], axis=1)[:, 0]
+        following = jnp.take_along_axis(raw, action[:, None, None], axis=1)[:, 0]
+        following = world_model.reidentifier(following, world_model.encoder)
         is_stuck = ~legal.any(axis=-1)
         following = jnp.where(is_stuck[:, None], latents, following)
         return (following, latents), (latents, successors, legal, undoes)
