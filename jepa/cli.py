@@ -4,6 +4,7 @@ import ast
 import contextlib
 import dataclasses
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import tyro
 
 from jepa.config import Experiment, debug, is_refusal, load_config
 from jepa.run_config import read_config
+from jepa.stopping import Stopped
 
 Command = TypeVar("Command", "TrainCommand", "EvalCommand")
 
@@ -127,6 +129,13 @@ def user_errors() -> Iterator[None]:
                 raise
             print(f"error: {_text(error)}\n(JEPA_TRACEBACK=1 shows where)", file=sys.stderr)
             sys.exit(1)
+        except Stopped as stop:
+            name = signal.Signals(stop.number).name
+            print(
+                f"\n{name}: stopped after {stop.num_updates:,} updates, all saved; the same command continues",
+                file=sys.stderr,
+            )
+            sys.exit(128 + stop.number)
         except KeyboardInterrupt:
             print("\ninterrupted; training continues from its last checkpoint with the same command", file=sys.stderr)
             sys.exit(130)

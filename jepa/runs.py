@@ -9,6 +9,7 @@ checkpoints/       all stages' states, verified by digests when read
 summary.json, records.jsonl   written by eval.py
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import time
@@ -24,6 +25,7 @@ from jepa.config import Experiment, to_json
 from jepa.dataset import collect, load_dataset
 from jepa.run_config import changed_training, listed, read_config, read_json
 from jepa.run_log import RunLog, provenance, read_jsonl, write_json_atomic
+from jepa.stopping import Stopped, StopRequest, stop_requests
 from jepa.training import Stage, TrainState, data_mesh
 from jepa.types import Trajectories
 
@@ -204,14 +206,13 @@ def _fit_stage(stage: Stage, states: dict[str, TrainState], folder: Path, save: 
         return
     params = {name: state.params for name, state in states.items()}
     last_saved = time.monotonic()
-    with RunLog(
-        folder,
-        stage=stage.name,
-        num_updates=schedule.num_updates,
-        batch_size=schedule.batch_size,
-        num_updates_done=done,
-    ) as log:
+    sizes = dict(num_updates=schedule.num_updates, batch_size=schedule.batch_size, num_updates_done=done)
+    with RunLog(folder, stage=stage.name, **sizes) as log, contextlib.ExitStack() as listening:
+        request = StopRequest()
         for state, losses in stage.run(states[stage.name], params):
+            if done == sizes["num_updates_done"]:
+                # Not before the first call: a signal while it compiles has nothing to wait for, and ends the process.
+                request = listening.enter_context(stop_requests())
             states[stage.name] = state
             done = int(state.num_updates)
             _require_finite(losses, stage.name, done)
@@ -219,6 +220,10 @@ def _fit_stage(stage: Stage, states: dict[str, TrainState], folder: Path, save: 
             if done == schedule.num_updates or time.monotonic() - last_saved > SECONDS_BETWEEN_CHECKPOINTS:
                 last_saved = time.monotonic()
                 save()
+            elif request.number is not None:
+                save()
+            if request.number is not None:
+                raise Stopped(request.number, sum(int(state.num_updates) for state in states.values()))
 
 
 def _require_finite(losses: Mapping[str, float], stage: str, num_updates: int) -> None:

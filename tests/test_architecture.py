@@ -28,7 +28,7 @@ LAYERS = (
     {"predictors"},
     {"objectives"},
     {"world_model"},
-    {"checkpoint", "run_log"},
+    {"checkpoint", "run_log", "stopping"},
     {"training"},
     {"costs"},
     {"actors"},

@@ -15,6 +15,7 @@ from jepa import config as config_module
 from jepa.cli import parse_eval, parse_train, user_errors
 from jepa.config import Experiment, debug, differences, load_config, to_json
 from jepa.envs.pocket_cube import PocketCube
+from jepa.stopping import Stopped
 from tests.discovery import skip_without_extra
 from tests.test_config import CONFIGS, leaves
 
@@ -205,6 +206,13 @@ def test_interruption_says_how_to_go_on(capsys):
         raise KeyboardInterrupt
     assert caught.value.code == 130
     assert "interrupted; training continues" in capsys.readouterr().err
+
+
+def test_a_stopped_run_says_what_is_saved_and_exits_as_its_signal_asks(capsys):
+    with pytest.raises(SystemExit) as caught, user_errors():
+        raise Stopped(signal.SIGTERM, 1200)
+    assert caught.value.code == 143
+    assert "SIGTERM: stopped after 1,200 updates, all saved; the same command continues" in capsys.readouterr().err
 
 
 def test_warning_is_one_line_without_the_source(capsys):

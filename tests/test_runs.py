@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import jax
@@ -21,6 +23,7 @@ from jepa.evaluation import Evaluation
 from jepa.run_config import changed_training, read_config
 from jepa.run_log import RunLog, read_jsonl
 from jepa.runs import load_run, read_alarms, train
+from jepa.stopping import Stopped, stop_requests
 from jepa.training import Schedule, Stage
 
 SCHEDULE = Schedule(num_updates=6, updates_per_call=2, batch_size=32)
@@ -184,6 +187,44 @@ def test_killed_run_resumes_to_the_same_bits(unbroken, tmp_path, monkeypatch, ro
     provenance = json.loads((tmp_path / "provenance.json").read_text())
     assert provenance["num_updates_done"] == 2 * rows_before
     assert [start["num_updates_done"] for start in provenance["earlier_starts"]] == [0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("rows_before", [0, 4])
+def test_a_signal_stops_behind_the_running_call_and_loses_nothing(unbroken, tmp_path, monkeypatch, rows_before, number):
+    write, before = RunLog.write, signal.signal(number, signal.default_int_handler)
+
+    def write_and_ask(self, *arguments):
+        write(self, *arguments)
+        if len(read_jsonl(tmp_path / "metrics.jsonl")) > rows_before:
+            os.kill(os.getpid(), number)
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(RunLog, "write", write_and_ask)
+            with pytest.raises(Stopped) as stop:
+                train(EXPERIMENT, tmp_path, lambda text: None)
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
+    done = 2 * (rows_before + 1)
+    assert (stop.value.number, stop.value.num_updates) == (number, done)
+    assert len(metrics(tmp_path)) == rows_before + 1
+    with pytest.raises(ValueError, match=f"is trained only to {done} of 12 updates"):
+        load_run(tmp_path, EXPERIMENT)
+    train(EXPERIMENT, tmp_path, lambda text: None)
+    assert_same_result(tmp_path, unbroken)
+
+
+def test_a_second_signal_ends_at_once(monkeypatch):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), stop_requests() as request:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert request.number == signal.SIGINT
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def flip_bytes(folder: Path) -> None:

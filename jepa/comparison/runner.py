@@ -24,13 +24,13 @@ from jepa.comparison.folders import (
     write_entry,
 )
 from jepa.comparison.jobs import LOST, Job, StartJob, last_lines
+from jepa.stopping import SIGNALS
 
 Show = Callable[[str, int, str], None]
 """Receives what has just happened, if anything, how many cells have ended, and what runs with the time left."""
 _SECONDS_BETWEEN_LOOKS = 0.1
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Ended from outside, not by themselves.
-_INTERRUPTIONS = (LOST, -signal.SIGINT, -signal.SIGTERM, -signal.SIGHUP, 128 + signal.SIGINT)
+_INTERRUPTIONS = (LOST, *(-number for number in SIGNALS), *(128 + number for number in SIGNALS))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ def _received_signals() -> Iterator[list[int]]:
     def receive(number: int, frame: FrameType | None) -> None:
         received.append(number)
 
-    heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, receive) for number in heeded}
     try:
         yield received
