@@ -205,6 +205,7 @@ addEventListener("load", () => {
     said.push(id("play").getAttribute("aria-label"));
   }
   press("ArrowUp"); said.push(id("heading").textContent);
+  location.hash = "#1/2"; dispatchEvent(new Event("hashchange")); said.push(status());
   const unnamed = [...document.querySelectorAll("button, input, svg[role=img]")]
     .filter((each) => !(each.getAttribute("aria-label") || each.textContent.trim())).length;
   const wide = document.documentElement.scrollWidth > innerWidth;
@@ -236,4 +237,5 @@ def test_every_control_works_in_a_browser(file, tmp_path, width):
     ]  # fmt: skip
     assert "not possible here" in story[2]
     assert story[9:] == ["Pause", "Play"]
-    assert "not solved" in found["said"][-1]
+    assert "not solved" in found["said"][-2]
+    assert found["said"][-1].startswith("Step 2 of 3")

@@ -285,5 +285,15 @@
     event.preventDefault();
     deed();
   });
-  open(0);
+  // page.html#17/5 is problem 17 at step 5: a link to what one wants to show.
+  function follow() {
+    const [number, at] = location.hash.slice(1).split("/").map(Number);
+    const index = data.stories.findIndex((told) => told.number === number);
+    if (index < 0 && story) return;
+    open(Math.max(index, 0));
+    if (index >= 0 && at > 0) show(at);
+  }
+
+  addEventListener("hashchange", follow);
+  follow();
 })();
