@@ -189,8 +189,7 @@ def test_killed_run_resumes_to_the_same_bits(unbroken, tmp_path, monkeypatch, ro
     assert [start["num_updates_done"] for start in provenance["earlier_starts"]] == [0]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("rows_before", [0, 4])
+@pytest.mark.parametrize(("rows_before", "number"), [(0, signal.SIGINT), (4, signal.SIGTERM)])
 def test_a_signal_stops_behind_the_running_call_and_loses_nothing(unbroken, tmp_path, monkeypatch, rows_before, number):
     write, before = RunLog.write, signal.signal(number, signal.default_int_handler)
 

@@ -27,7 +27,11 @@ from jepa.trained import TrainedAgent
 ROOT = Path(__file__).parents[1]
 ONE_CONFIG = ROOT / "configs" / "pocket_cube.py"
 # Flat latents, slots, and goals that are sets of states; every other config is built of the same parts.
-CONFIGS = [ROOT / "configs" / f"{name}.py" for name in ("pocket_cube", "sliding_tiles", "countdown")]
+CONFIGS = [
+    ROOT / "configs" / "pocket_cube.py",
+    pytest.param(ROOT / "configs" / "sliding_tiles.py", marks=pytest.mark.slow),
+    ROOT / "configs" / "countdown.py",
+]
 REQUIRED = {
     "solved_fraction", "mean_plan_length", "mean_optimal_length", "mean_nodes_generated", "seconds_per_problem",
     "num_problems", "random_solved_fraction", "exact_model_solved_fraction", "false_claim_fraction",
@@ -157,6 +161,7 @@ def test_evaluation_refuses_to_change_what_was_trained(one_run, capsys):
     assert digests(folder) == before
 
 
+@pytest.mark.slow
 def test_proofs_and_refutations_of_a_trained_run(capsys):
     """A run that was trained for theorems is asked to prove or refute, which changes nothing that was trained."""
     words = ["--debug", "--env.max-depth", 3]
