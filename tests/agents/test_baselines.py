@@ -86,12 +86,18 @@ def quick_compilation():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
+def slow_if_heavy(cls: type) -> object:
+    """Marks methods whose programs take long to compile."""
+    heavy = {"AdversarialImitation", "AlphaZero"}
+    return pytest.param(cls, marks=pytest.mark.slow) if cls.__name__ in heavy else cls
+
+
 def test_all_baselines_are_found():
     assert {BehaviourCloning, ContrastiveDistance, LastMovePolicy, QLearning, QuasimetricRL, RandomPlans} < set(AGENTS)
     assert set(AGENTS) - set(BASELINES) == {InverseModelPolicy, LatentPlanner, MuZero}
 
 
-@pytest.mark.parametrize("cls", BASELINES, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", [slow_if_heavy(cls) for cls in BASELINES], ids=lambda cls: cls.__name__)
 def test_a_baseline_trains_plans_and_never_claims_falsely(cls, walks, quick_compilation):
     """On the true dynamics a claim is a fact."""
     agent = cls() if cls is RandomPlans else dataclasses.replace(cls(), training=TINY)
