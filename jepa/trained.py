@@ -8,14 +8,13 @@ print(plan.actions, plan.solved)
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Int
 
 from jepa.agents.latent_planner import LatentPlanner
-from jepa.envs.base import Env, actions_of_plan
+from jepa.envs.base import Env, actions_of_plan, replay
 from jepa.planners.base import Planner
 from jepa.planners.frontier import FrontierSearch
 from jepa.pretrained import load_pretrained
@@ -125,10 +124,7 @@ class TrainedAgent:
         plan = self._plan(self.run.params, problems, jax.random.key(0))
         solved, _ = self._verify(problems, plan.actions)
         actions = actions_of_plan(np.asarray(plan.actions[0]))
-        states: list[Any] = [problems.start[0]]
-        step = jax.jit(env.step)
-        for action in actions:
-            states.append(np.asarray(step(states[-1], action)))
+        states, _ = replay(env, problems.start[0], actions)
         costs = np.asarray(plan.predicted_costs[0, : len(actions) + 1])
         single = jax.tree.map(lambda leaf: leaf[0], problems)
         return SolvedProblem(

@@ -11,11 +11,11 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jepa.actors.base import Actor, proposals
+from jepa.actors.base import Actor
 from jepa.agents.base import Params
 from jepa.agents.behaviour_cloning import policy_network
 from jepa.agents.exact_model import exact_codes, exact_goal_codes
-from jepa.agents.guided_search import Guide, moves_of_value
+from jepa.agents.guided_search import Guide, moves_of_value, policy_guide
 from jepa.agents.offline import rebuilt
 from jepa.agents.online import Episodes, Step, new_episodes
 from jepa.agents.ppo import PPO, ActorCritic, PPOSamples, PPOStage
@@ -74,12 +74,7 @@ class AdversarialImitation(PPO):
             discounted = -module.value(codes[:, :, None], goals[:, None]).max(axis=-1) / np.log(2)
             return moves_of_value(1 - (1 - self.discount) * discounted, self.discount)
 
-        def propose(
-            codes: Float[Array, "B C D"], goals: Float[Array, "B K D"], legal: Bool[Array, "B C A"]
-        ) -> Float[Array, "B C A"]:
-            return proposals(module.policy, codes, goals, legal)
-
-        return Guide(cost=cost, propose=propose)
+        return dataclasses.replace(policy_guide(module.policy), cost=cost)
 
 
 class _Imitator(ActorCritic):

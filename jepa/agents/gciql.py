@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
-from jepa.actors.base import Actor, proposals
+from jepa.actors.base import Actor
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.base import Params
 from jepa.agents.behaviour_cloning import policy_network, value_network
-from jepa.agents.guided_search import Guide, GuidedSearch, moves_of_value
+from jepa.agents.guided_search import Guide, GuidedSearch, moves_of_value, policy_guide
 from jepa.agents.offline import GoalSampling, HindsightBatch, OfflineStage, rebuilt, sample_hindsight
 from jepa.envs.base import Env
 from jepa.planners.base import Planner
@@ -79,12 +79,7 @@ class GCIQL(GuidedSearch):
             discounted = networks.value(codes[:, :, None], goals[:, None])[..., 0].min(axis=-1)
             return moves_of_value(1 - (1 - self.discount) * discounted, self.discount)
 
-        def propose(
-            codes: Float[Array, "B C D"], goals: Float[Array, "B K D"], legal: Bool[Array, "B C A"]
-        ) -> Float[Array, "B C A"]:
-            return proposals(networks.policy, codes, goals, legal)
-
-        return Guide(cost=cost, propose=propose)
+        return dataclasses.replace(policy_guide(networks.policy), cost=cost)
 
 
 class _Networks(nnx.Module):

@@ -212,6 +212,18 @@ def actions_of_plan(actions: Int[np.ndarray, " T"]) -> list[int]:
     return plan[: plan.index(-1)] if -1 in plan else plan
 
 
+def replay(
+    env: Env, start: Int[np.ndarray, " N"], actions: Sequence[int]
+) -> tuple[list[Int[np.ndarray, " N"]], list[bool]]:
+    """Returns the states along a plan on the exact dynamics, and which of its actions are legal where it takes them."""
+    step, legal_actions = jax.jit(env.step), jax.jit(env.legal_actions)
+    states, is_legal = [np.asarray(start)], []
+    for action in actions:
+        is_legal.append(bool(legal_actions(states[-1])[action]))
+        states.append(np.asarray(step(states[-1], action)))
+    return states, is_legal
+
+
 def matches(states: Int[Array, "*#B N"], goal: Goal) -> Bool[Array, "*B"]:
     """Returns which states have every token that a goal fixes."""
     return jnp.all((states == goal.tokens) | ~goal.mask, axis=-1)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jepa.agents.latent_planner import LatentPlanner
-from jepa.envs.base import Env, actions_of_plan
+from jepa.envs.base import Env, actions_of_plan, replay
 from jepa.evaluation import PlanRecords
 from jepa.latents import worst_slot_difference
 from jepa.page.search_maps import SearchMap, map_searches
@@ -98,7 +98,8 @@ def tell(run: Run, problems: Problem, records: PlanRecords, numbers: Sequence[in
     deadline = time.monotonic() + SECONDS_FOR_DISTANCES
     for place, (number, actions) in enumerate(zip(numbers, plans, strict=True)):
         problem = jax.tree.map(lambda leaf, place=place: leaf[place], chosen)
-        states, is_legal = _replay(env, problem, actions)
+        states, is_legal = replay(env, problem.start, actions.tolist())
+        states = np.stack(states)
         imagined, differences = None, None
         if world_model is not None:
             imagined, differences = _imagine(env, world_model, states, actions)
@@ -108,7 +109,7 @@ def tell(run: Run, problems: Problem, records: PlanRecords, numbers: Sequence[in
                 goal=problem.goal,
                 actions=actions,
                 states=states,
-                is_legal=is_legal,
+                is_legal=np.array(is_legal, bool),
                 distances=_distances(env, states, problem.goal, deadline),
                 predicted_costs=records.predicted_costs[number][: len(actions) + 1],
                 imagined=imagined,
@@ -121,18 +122,6 @@ def tell(run: Run, problems: Problem, records: PlanRecords, numbers: Sequence[in
             )
         )
     return stories
-
-
-def _replay(
-    env: Env, problem: Problem, actions: Int[np.ndarray, " T"]
-) -> tuple[Int[np.ndarray, "T_plus_1 N"], Bool[np.ndarray, " T"]]:
-    """Returns the states along a plan on the exact dynamics, and which of its actions are legal."""
-    step, legal_actions = jax.jit(env.step), jax.jit(env.legal_actions)
-    states, is_legal = [np.asarray(problem.start)], []
-    for action in actions.tolist():
-        is_legal.append(bool(legal_actions(states[-1])[action]))
-        states.append(np.asarray(step(states[-1], action)))
-    return np.stack(states), np.array(is_legal, bool)
 
 
 def _distances(
