@@ -49,7 +49,7 @@ config = Experiment(
             head=ResidualMLPActor(hidden_width=512, num_blocks=1),
             imagination=Imagination(num_walks=1024, walk_length=16),
             origin_fraction=1.0,
-            schedule=Schedule(num_updates=8000, batch_size=1024, learning_rate=2e-3),
+            schedule=Schedule(num_updates=8000, batch_size=1024, learning_rate=1e-3),
         ),
         planner=ProposalSearch(width=2048, horizon=20, oversampling=4.0),
     ),
