@@ -110,9 +110,14 @@ def _latents(summary: dict[str, Any]) -> dict[str, str]:
     """Returns the rows that tell of a world model and its cost, where there is one."""
     if "effective_rank" not in summary:
         return {}
-    rollouts = [f"{summary[f'rollout_accuracy_{length}']:.1%}" for length in ROLLOUT_LENGTHS]
+    lengths = ", ".join(map(str, ROLLOUT_LENGTHS))
+
+    def accuracies(name: str) -> str:
+        return ", ".join(f"{summary[f'{name}_accuracy_{length}']:.1%}" for length in ROLLOUT_LENGTHS)
+
     return {
-        f"rollouts right after {', '.join(map(str, ROLLOUT_LENGTHS))} moves": ", ".join(rollouts),
+        f"rollouts right after {lengths} moves": accuracies("rollout"),
+        "the same, re-encoded before the last": accuracies("reencoded_rollout"),
         "cost and exact distance, Spearman": _number(summary["cost_spearman"], 3),
         "pairs of successors ranked rightly": _share(summary["sibling_ranking_accuracy"]),
         "effective rank of the latents": _number(summary["effective_rank"], 1),

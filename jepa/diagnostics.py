@@ -42,7 +42,8 @@ def world_model_figures(
     Returns:
       `rollout_accuracy_K` after K random legal moves, predicted without looking at a state: the share whose nearest
       encoding among the true state and its neighbours is the true one; `rollout_error_K`, the mean squared error,
-      where 2 is that of unrelated latents; `effective_rank` of the encoded states; `cost_spearman` over problems and
+      where 2 is that of unrelated latents; both again as `reencoded_rollout_*`, where the last move is predicted from
+      the encoding of the true state before it, so that the difference is what errors have added up to; `effective_rank` of the encoded states; `cost_spearman` over problems and
       `sibling_ranking_accuracy` over the predicted successors of up to 200 starts, both against exact distances where
       these are known, and NaN where none is.
     """
@@ -76,21 +77,34 @@ def _rollouts(
         latents, states = carry
         legal = jax.vmap(env.legal_actions)(states)
         actions = jax.random.categorical(jax.random.fold_in(key, step), jnp.where(legal, 0.0, -jnp.inf))
-        moved = (world_model.predict(latents, actions), jax.vmap(env.step)(states, actions))
-        return moved, moved
+        can_move = legal.any(axis=-1, keepdims=True)  # Where nothing is left to do, a walk has come to its end.
+        encoded = world_model.encode(states)
+        after = jnp.where(can_move, jax.vmap(env.step)(states, actions), states)
+        uninterrupted = jnp.where(can_move, world_model.predict(latents, actions), latents)
+        reencoded = jnp.where(can_move, world_model.predict(encoded, actions), encoded)
+        return (uninterrupted, after), (uninterrupted, reencoded, after)
 
-    _, (predicted, states) = jax.lax.scan(move, (world_model.encode(states), states), jnp.arange(max(ROLLOUT_LENGTHS)))
+    _, (uninterrupted, reencoded, states) = jax.lax.scan(
+        move, (world_model.encode(states), states), jnp.arange(max(ROLLOUT_LENGTHS))
+    )
     figures = {}
     for length in ROLLOUT_LENGTHS:
-        latents, true = predicted[length - 1], states[length - 1]
-        candidates = _successors(env, true)
-        distances = ((world_model.encode(candidates) - latents[:, None]) ** 2).mean(axis=-1)
-        is_other = (candidates != true[:, None]).any(axis=-1)
-        nearest_other = jnp.where(is_other, distances, jnp.inf).min(axis=-1)
-        error = ((world_model.encode(true) - latents) ** 2).mean(axis=-1)
-        figures[f"rollout_accuracy_{length}"] = jnp.mean(error < nearest_other)
-        figures[f"rollout_error_{length}"] = jnp.mean(error)
+        for name, predicted in (("rollout", uninterrupted), ("reencoded_rollout", reencoded)):
+            accuracy, error = _judged(env, world_model, predicted[length - 1], states[length - 1])
+            figures |= {f"{name}_accuracy_{length}": accuracy, f"{name}_error_{length}": error}
     return figures
+
+
+def _judged(
+    env: Env, world_model: WorldModelModule, latents: Float[Array, "B D"], states: Int[Array, "B N"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Returns the share of latents that are nearest to their own state, and their mean squared error."""
+    candidates = _successors(env, states)
+    distances = ((world_model.encode(candidates) - latents[:, None]) ** 2).mean(axis=-1)
+    is_other = (candidates != states[:, None]).any(axis=-1)
+    nearest_other = jnp.where(is_other, distances, jnp.inf).min(axis=-1)
+    error = ((world_model.encode(states) - latents) ** 2).mean(axis=-1)
+    return jnp.mean(error < nearest_other), jnp.mean(error)
 
 
 def _sibling_ranking(env: Env, world_model: WorldModelModule, cost: CostModule, problems: Problem) -> float:

@@ -40,6 +40,7 @@ NUMBERS = {
     "random_mean_optimal_length": None, "random_mean_nodes_generated": 12346.0, "claimed_fraction": 0.995,
     "false_claim_fraction": 0.001, "seconds_per_problem": 0.1234, "rollout_accuracy_1": 1.0,
     "rollout_accuracy_4": 0.999, "rollout_accuracy_14": 0.98, "cost_spearman": 0.9876,
+    "reencoded_rollout_accuracy_1": 1.0, "reencoded_rollout_accuracy_4": 1.0, "reencoded_rollout_accuracy_14": 0.999,
     "sibling_ranking_accuracy": 0.875, "effective_rank": 101.2, "num_transitions": 14000, "num_parameters": 131180,
     "training_seconds": 123.4, "alarm_collapse": False, "alarm_drift": False, "config": to_json(EXPERIMENT),
 }  # fmt: skip

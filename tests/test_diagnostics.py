@@ -8,6 +8,7 @@ import pytest
 from jepa.costs.base import CostModule
 from jepa.diagnostics import ROLLOUT_LENGTHS, world_model_figures
 from jepa.envs.sliding_tiles import SlidingTiles
+from jepa.envs.sudoku import Sudoku
 from jepa.evaluation import Evaluation, load_problems
 from tests.exact_world import breadth_first, exact_world_model
 from tests.test_latents import singular_value_entropy_rank
@@ -73,6 +74,34 @@ def test_model_in_which_nothing_moves(world_model, problems, monkeypatch):
     found = figures(world_model, problems)
     assert found["rollout_accuracy_1"] == 0.0  # The nearest is the state before, a neighbour of the true one.
     assert found["rollout_error_1"] > 0.1
+
+
+def let_drift(world_model, monkeypatch):
+    """Adds 0.01 to every number that is predicted, beside what the latent before it was wrong by."""
+    exact, encoder = type(world_model).predict, world_model.encoder
+
+    def drifting(self, latents, actions):
+        return exact(self, latents, actions) + latents - encoder(encoder.decode(latents)) + 0.01
+
+    monkeypatch.setattr(type(world_model), "predict", drifting)
+
+
+def test_errors_add_up_only_where_nothing_is_encoded_anew(world_model, problems, monkeypatch):
+    let_drift(world_model, monkeypatch)
+    found = figures(world_model, problems)
+    for length in ROLLOUT_LENGTHS:
+        assert found[f"reencoded_rollout_error_{length}"] == pytest.approx(0.01**2, rel=1e-3)
+        assert found[f"rollout_error_{length}"] == pytest.approx((length * 0.01) ** 2, rel=1e-3)
+
+
+def test_a_walk_ends_where_no_move_is_left(monkeypatch):
+    env = Sudoku()
+    model = exact_world_model(env).build(env, jax.random.key(0))
+    let_drift(model, monkeypatch)
+    problems = load_problems(env, Evaluation(num_problems=20))
+    found = world_model_figures(env, model, ExactCost(model, 1.0), problems, np.full(20, -1), jax.random.key(0))
+    num_empty = (problems.start == 0).sum(axis=-1).max()
+    assert found["rollout_error_14"] <= 1.001 * (num_empty * 0.01) ** 2 < (14 * 0.01) ** 2
 
 
 def test_unknown_distances_are_nan():
