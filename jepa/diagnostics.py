@@ -43,9 +43,10 @@ def world_model_figures(
       `rollout_accuracy_K` after K random legal moves, predicted without looking at a state: the share whose nearest
       encoding among the true state and its neighbours is the true one; `rollout_error_K`, the mean squared error,
       where 2 is that of unrelated latents; both again as `reencoded_rollout_*`, where the last move is predicted from
-      the encoding of the true state before it, so that the difference is what errors have added up to; `effective_rank` of the encoded states; `cost_spearman` over problems and
-      `sibling_ranking_accuracy` over the predicted successors of up to 200 starts, both against exact distances where
-      these are known, and NaN where none is.
+      the encoding of the true state before it, so that the difference is what errors have added up to;
+      `effective_rank` of the encoded states; `cost_spearman` over problems and `sibling_ranking_accuracy` over the
+      predicted successors of up to 200 starts, both against exact distances where these are known, and NaN where none
+      is.
     """
     rollouts = jax.jit(functools.partial(_rollouts, env, world_model))(problems.start, key)
     figures = {name: float(value) for name, value in rollouts.items()}

@@ -35,7 +35,8 @@ CONFIGS = [
 REQUIRED = {
     "solved_fraction", "mean_plan_length", "mean_optimal_length", "mean_nodes_generated", "seconds_per_problem",
     "num_problems", "random_solved_fraction", "exact_model_solved_fraction", "false_claim_fraction",
-    "rollout_accuracy_1", "rollout_accuracy_4", "rollout_accuracy_14", "reencoded_rollout_accuracy_14", "cost_spearman", "sibling_ranking_accuracy",
+    "rollout_accuracy_1", "rollout_accuracy_4", "rollout_accuracy_14", "reencoded_rollout_accuracy_14",
+    "cost_spearman", "sibling_ranking_accuracy",
     "effective_rank", "alarm_collapse", "alarm_drift", "num_transitions", "num_gradient_samples", "num_parameters",
     "training_seconds", "seed", "config", "provenance",
 }  # fmt: skip
