@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import hashlib
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import numpy as np
 from jepa.checkpoint import Checkpoints, run_lock
 from jepa.config import Experiment, to_json
 from jepa.dataset import collect, load_dataset
+from jepa.nonfinite import num_skipped, require_progress
 from jepa.run_config import changed_training, listed, read_config, read_json
 from jepa.run_log import RunLog, provenance, read_jsonl, write_json_atomic
 from jepa.stopping import Stopped, StopRequest, stop_requests
@@ -205,7 +207,7 @@ def _fit_stage(stage: Stage, states: dict[str, TrainState], folder: Path, save: 
     if done == schedule.num_updates:
         return
     params = {name: state.params for name, state in states.items()}
-    last_saved = time.monotonic()
+    last_saved, skipped = time.monotonic(), num_skipped(states[stage.name].opt_state)
     sizes = dict(num_updates=schedule.num_updates, batch_size=schedule.batch_size, num_updates_done=done)
     with RunLog(folder, stage=stage.name, **sizes) as log, contextlib.ExitStack() as listening:
         request = StopRequest()
@@ -215,8 +217,9 @@ def _fit_stage(stage: Stage, states: dict[str, TrainState], folder: Path, save: 
                 request = listening.enter_context(stop_requests())
             states[stage.name] = state
             done = int(state.num_updates)
-            _require_finite(losses, stage.name, done)
-            log.write(done, losses)
+            _require_finite(losses, state, stage.name, skipped)
+            skipped = num_skipped(state.opt_state)
+            log.write(done, losses | {"num_skipped_updates": skipped})
             if done == schedule.num_updates or time.monotonic() - last_saved > SECONDS_BETWEEN_CHECKPOINTS:
                 last_saved = time.monotonic()
                 save()
@@ -226,11 +229,17 @@ def _fit_stage(stage: Stage, states: dict[str, TrainState], folder: Path, save: 
                 raise Stopped(request.number, sum(int(state.num_updates) for state in states.values()))
 
 
-def _require_finite(losses: Mapping[str, float], stage: str, num_updates: int) -> None:
+def _require_finite(losses: Mapping[str, float], state: TrainState, stage: str, num_skipped_before: int) -> None:
+    """Warns of skipped updates; refuses to go on after too many, or with losses that no skipped update explains."""
+    done = int(state.num_updates)
+    require_progress(state.params, state.opt_state, stage, done)
+    if new := num_skipped(state.opt_state) - num_skipped_before:
+        warnings.warn(f"{new} updates of stage {stage} before {done} had no finite gradient: skipped", stacklevel=2)
+        return
     for name, value in losses.items():
         if not np.isfinite(value):
             raise ValueError(
-                f"{name} of stage {stage} became {value} within the updates before {num_updates}; the last "
+                f"{name} of stage {stage} became {value} within the updates before {done}; the last "
                 f"checkpoint is good. Lower the learning rate and train into another folder"
             )
 

@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from jepa.envs.base import Env
 from jepa.latents import effective_rank
+from jepa.nonfinite import skip_nonfinite
 from jepa.objectives.code_separation import closest_codes
 from jepa.types import Trajectories, pytree, require_positive
 from jepa.world_model import WorldModel
@@ -61,10 +62,11 @@ class Schedule:
             )
 
     def optimizer(self) -> optax.GradientTransformation:
-        """Returns the optimizer."""
+        """Returns the optimizer, which skips gradients that are not finite."""
         warmup = round(self.warmup_fraction * self.num_updates)
         rate = optax.warmup_cosine_decay_schedule(0.0, self.learning_rate, warmup, self.num_updates)
-        return optax.chain(optax.clip_by_global_norm(self.clip_norm), optax.adamw(rate, weight_decay=self.weight_decay))
+        adamw = optax.adamw(rate, weight_decay=self.weight_decay)
+        return skip_nonfinite(optax.chain(optax.clip_by_global_norm(self.clip_norm), adamw))
 
 
 @pytree
@@ -89,6 +91,11 @@ def data_mesh(devices: list[jax.Device] | None = None) -> Mesh:
 def shard_batch(batch: Any, mesh: Mesh) -> Any:
     """Splits the first axis of every leaf over the devices, inside a compiled function."""
     return jax.lax.with_sharding_constraint(batch, NamedSharding(mesh, PartitionSpec("data")))
+
+
+def replicate(tree: Any, mesh: Mesh) -> Any:
+    """Returns arrays that lie whole on every device of a mesh."""
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
 def check_divisible(batch_size: int, mesh: Mesh) -> None:
@@ -136,7 +143,7 @@ class Stage(abc.ABC):
         The yielded state is consumed by the next call; copy what is to be kept.
         """
         # A call returns its state on every device of the mesh; one that lay elsewhere would be compiled for twice.
-        state = jax.device_put(state, NamedSharding(self.mesh, PartitionSpec()))
+        state = replicate(state, self.mesh)
         resources = self.resources(params)
         call = self.compile()
         while int(state.num_updates) < self.schedule.num_updates:
@@ -151,7 +158,7 @@ class Stage(abc.ABC):
             state, losses = jax.lax.scan(
                 lambda carry, _: self.update(carry, data), state, length=self.schedule.updates_per_call
             )
-            return state, jax.tree.map(jnp.mean, losses) | self.diagnose(state, resources)
+            return state, jax.tree.map(_finite_mean, losses) | self.diagnose(state, resources)
 
         return jax.jit(updates, donate_argnums=0)
 
@@ -220,7 +227,7 @@ class WorldModelStage(ModuleStage):
 
     def resources(self, params: Mapping[str, Any]) -> Trajectories:
         """See base class: the recorded walks, on every device."""
-        return jax.device_put(self.trajectories, NamedSharding(self.mesh, PartitionSpec()))
+        return replicate(self.trajectories, self.mesh)
 
     def init_target(self, params: Any) -> Any:
         """See base class: the target encoder."""
@@ -279,9 +286,12 @@ class FrozenWorldModelStage(ModuleStage):
 
     def resources(self, params: Mapping[str, Any]) -> tuple[Any, Trajectories]:
         """See base class: the frozen world model and the recorded walks, on every device."""
-        return jax.device_put(
-            (params[self.world_model.name], self.trajectories), NamedSharding(self.mesh, PartitionSpec())
-        )
+        return replicate((params[self.world_model.name], self.trajectories), self.mesh)
+
+
+def _finite_mean(values: Float[Array, " U"]) -> Float[Array, ""]:
+    """Returns the mean of what is finite: skipped updates say nothing of the others. NaN if nothing is."""
+    return values.mean(where=jnp.isfinite(values))
 
 
 def sample_windows(trajectories: Trajectories, batch_size: int, horizon: int, key: Key[Array, ""]) -> Trajectories:

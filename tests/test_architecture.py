@@ -28,7 +28,7 @@ LAYERS = (
     {"predictors"},
     {"objectives"},
     {"world_model"},
-    {"checkpoint", "run_log", "stopping"},
+    {"checkpoint", "run_log", "stopping", "nonfinite"},
     {"training"},
     {"costs"},
     {"actors"},

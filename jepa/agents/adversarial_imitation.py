@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jepa.actors.base import Actor
@@ -20,7 +20,7 @@ from jepa.agents.offline import rebuilt
 from jepa.agents.online import Episodes, Step, new_episodes
 from jepa.agents.ppo import PPO, ActorCritic, PPOSamples, PPOStage
 from jepa.envs.base import Env
-from jepa.training import Schedule, Stage
+from jepa.training import Schedule, Stage, replicate
 from jepa.types import Goal, Problem, Trajectories, pytree, require_positive
 
 MAX_LOGIT = 10.0
@@ -124,7 +124,7 @@ class _ImitationStage(PPOStage):
 
     def resources(self, params: Params) -> ExpertMoves:
         expert = expert_moves(self.env, self.config.episodes, self.config.num_expert_moves, self.expert_key)
-        return jax.device_put(expert, NamedSharding(self.mesh, PartitionSpec()))
+        return replicate(expert, self.mesh)
 
     def rewards(self, module: _Imitator, steps: Step) -> Float[Array, "T B"]:
         logits = module.expert_logits(steps.codes, steps.goals, steps.actions)

@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jepa.agents.exact_model import exact_codes, exact_goal_codes
 from jepa.envs.base import Env, GoalKind, matches
-from jepa.training import ModuleStage, TrainState, check_divisible, shard_batch
+from jepa.training import ModuleStage, TrainState, check_divisible, replicate, shard_batch
 from jepa.types import Goal, Trajectories, pytree
 
 
@@ -46,7 +46,7 @@ class OfflineStage(ModuleStage):
 
     def resources(self, params: Mapping[str, Any]) -> Trajectories:
         """See base class: the recorded walks, on every device."""
-        return jax.device_put(self.trajectories, NamedSharding(self.mesh, PartitionSpec()))
+        return replicate(self.trajectories, self.mesh)
 
     def init_target(self, params: Any) -> Any:
         """See base class: the target network, where there is one."""

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jepa.agents.base import Agent
@@ -17,7 +17,7 @@ from jepa.agents.exact_model import exact_codes, exact_goal_codes
 from jepa.agents.guided_search import GuidedSearch
 from jepa.agents.offline import hindsight_masks
 from jepa.envs.base import Env, matches
-from jepa.training import ModuleStage, Schedule, TrainState, check_divisible
+from jepa.training import ModuleStage, Schedule, TrainState, check_divisible, replicate
 from jepa.types import Goal, pytree, require_positive
 
 
@@ -182,7 +182,7 @@ class OnlineStage(ModuleStage):
 
     def resources(self, params: Any) -> Any:
         """See base class: nothing, not even the recorded moves."""
-        return jax.device_put((), NamedSharding(self.mesh, PartitionSpec()))
+        return replicate((), self.mesh)
 
     def prepare(self, state: TrainState, resources: Any) -> Any:
         """See base class: nothing."""
