@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import dataclasses
+import math
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ import tyro
 
 from jepa.config import Experiment, debug, is_refusal, load_config
 from jepa.run_config import read_config
+from jepa.runs import SECONDS_BETWEEN_CHECKPOINTS
 from jepa.stopping import Stopped
 
 Command = TypeVar("Command", "TrainCommand", "EvalCommand")
@@ -31,6 +33,14 @@ class TrainCommand:
     """Folder of the run; runs/<config>/seed<seed> if not given."""
     debug: bool = False
     """Shrink everything to a few updates and problems, to try the whole path in seconds."""
+    seconds_between_checkpoints: float = SECONDS_BETWEEN_CHECKPOINTS
+    """How much training is lost at most when the process is killed; fewer seconds cost speed, and change no result."""
+
+    def __post_init__(self):
+        """Refuses what is no time."""
+        if not 0 <= self.seconds_between_checkpoints < math.inf:
+            came = self.seconds_between_checkpoints
+            raise ValueError(f"--seconds-between-checkpoints must be a time of at least 0, came {came}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,8 +57,8 @@ class EvalCommand:
     """Shrink planner and problems, to try the whole path in seconds."""
 
 
-def parse_train(arguments: list[str]) -> tuple[Experiment, Path]:
-    """Returns the experiment and the run folder that a command line asks for.
+def parse_train(arguments: list[str]) -> TrainCommand:
+    """Returns what a command line asks for, its run folder filled in and its experiment as it is to be trained.
 
     Raises:
       ValueError: the config file is missing or wrong.
@@ -60,7 +70,8 @@ def parse_train(arguments: list[str]) -> tuple[Experiment, Path]:
     command = _parse(default, arguments, f"{about}\n\n{parts}")
     experiment = _debug(command.experiment) if command.debug else command.experiment
     name = f"{path.stem}-debug" if command.debug else path.stem
-    return experiment, command.run_dir or Path("runs") / name / f"seed{experiment.seed}"
+    run_dir = command.run_dir or Path("runs") / name / f"seed{experiment.seed}"
+    return dataclasses.replace(command, experiment=experiment, run_dir=run_dir)
 
 
 def parse_eval(arguments: list[str]) -> tuple[Experiment, Path, Path, bool]:

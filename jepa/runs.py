@@ -20,11 +20,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from jepa.alarms import ALARMS, read_alarms
 from jepa.checkpoint import Checkpoints, run_lock
 from jepa.config import Experiment, to_json
 from jepa.dataset import collect, load_dataset
 from jepa.run_config import changed_training, listed, read_config, read_json
-from jepa.run_log import RunLog, provenance, read_jsonl, write_json_atomic
+from jepa.run_log import RunLog, provenance, write_json_atomic
 from jepa.stopping import Stopped, StopRequest, stop_requests
 from jepa.training import Stage, TrainState, data_mesh
 from jepa.types import Trajectories
@@ -32,13 +33,7 @@ from jepa.types import Trajectories
 DATA_ROOT = Path("data/recorded")
 """Where recorded moves are kept, relative to the working directory."""
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
-ALARMS = {
-    "alarm_collapse": "the latents have collapsed (see effective_rank and closest_codes in metrics.jsonl): states can "
-    "hardly be told apart. Raise --world-model.regularizer.weight, or --world-model.code-separation.weight",
-    "alarm_drift": "the cost fits imagined walks better than recorded ones, so it reads time off the drift of the "
-    "predictor, not distance. Train the world model longer, or with more --world-model.prediction.input-noise",
-}
-"""What the alarms of training mean, and what to do."""
+"""How much training a killed process loses at most, if the user wants nothing else; the end of a stage is saved too."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,13 +54,19 @@ class Run:
     """Which alarms stood at the end of their stage; empty if the run has lost its metrics.jsonl."""
 
 
-def train(experiment: Experiment, folder: Path, say: Callable[[str], None]) -> None:
+def train(
+    experiment: Experiment,
+    folder: Path,
+    say: Callable[[str], None],
+    seconds_between_checkpoints: float = SECONDS_BETWEEN_CHECKPOINTS,
+) -> None:
     """Trains into a folder, or continues there, or says that it is complete.
 
     Args:
       experiment: what to train.
       folder: the run folder; a run of another experiment in it is refused, never overwritten.
       say: receives progress in sentences.
+      seconds_between_checkpoints: how much training a killed process loses at most; changes no result.
 
     Raises:
       ValueError: the folder holds another experiment or is in use, data or checkpoints are damaged, or the loss
@@ -89,7 +90,8 @@ def train(experiment: Experiment, folder: Path, say: Callable[[str], None]) -> N
             if done:
                 say(f"Resuming after {done:,} of {total:,} updates")
             metadata = {"training_seconds": 0.0, "data_sha256": _sha256(trajectories)} | metadata
-            seconds = _fit(_stages(experiment, trajectories), states, folder, checkpoints, metadata)
+            stages = _stages(experiment, trajectories)
+            seconds = _fit(stages, states, folder, checkpoints, metadata, seconds_between_checkpoints)
             say(f"Trained {total:,} updates in {seconds:.0f} s")
         else:
             write_json_atomic(folder / "config.json", resolved)  # Its planner may be another one.
@@ -134,10 +136,13 @@ def _no_trajectories(experiment: Experiment) -> Trajectories:
 
 def _states(stages: Sequence[Stage], checkpoints: Checkpoints) -> tuple[dict[str, TrainState], dict[str, Any], int]:
     """Returns states, metadata and updates done of the newest good checkpoint, or fresh states where there is none."""
-    states = {stage.name: stage.init() for stage in stages}
+
+    def fresh() -> dict[str, TrainState]:
+        return {stage.name: stage.init() for stage in stages}
+
     if checkpoints.latest_step is None:
-        return states, {}, 0
-    found = checkpoints.restore(jax.eval_shape(lambda: states))
+        return fresh(), {}, 0
+    found = checkpoints.restore(jax.eval_shape(fresh))
     return found.state, found.metadata, found.step
 
 
@@ -178,7 +183,12 @@ def _write_provenance(folder: Path, num_updates_done: int) -> None:
 
 
 def _fit(
-    stages: Sequence[Stage], states: dict[str, TrainState], folder: Path, checkpoints: Checkpoints, metadata: dict
+    stages: Sequence[Stage],
+    states: dict[str, TrainState],
+    folder: Path,
+    checkpoints: Checkpoints,
+    metadata: dict,
+    seconds_between_checkpoints: float,
 ) -> float:
     """Runs all stages from where their states stand; returns the seconds of training so far."""
     began = time.monotonic()
@@ -193,12 +203,18 @@ def _fit(
         checkpoints.save(step, copies, metadata | {"training_seconds": seconds()})
 
     for stage in stages:
-        _fit_stage(stage, states, folder, save)
+        _fit_stage(stage, states, folder, save, seconds_between_checkpoints)
     checkpoints.wait()
     return seconds()
 
 
-def _fit_stage(stage: Stage, states: dict[str, TrainState], folder: Path, save: Callable[[], None]) -> None:
+def _fit_stage(
+    stage: Stage,
+    states: dict[str, TrainState],
+    folder: Path,
+    save: Callable[[], None],
+    seconds_between_checkpoints: float,
+) -> None:
     """Runs one stage to its end, changing its entry in `states`."""
     schedule = stage.schedule
     done = int(states[stage.name].num_updates)
@@ -217,7 +233,7 @@ def _fit_stage(stage: Stage, states: dict[str, TrainState], folder: Path, save: 
             done = int(state.num_updates)
             _require_finite(losses, stage.name, done)
             log.write(done, losses)
-            if done == schedule.num_updates or time.monotonic() - last_saved > SECONDS_BETWEEN_CHECKPOINTS:
+            if done == schedule.num_updates or time.monotonic() - last_saved > seconds_between_checkpoints:
                 last_saved = time.monotonic()
                 save()
             elif request.number is not None:
@@ -233,19 +249,6 @@ def _require_finite(losses: Mapping[str, float], stage: str, num_updates: int) -
                 f"{name} of stage {stage} became {value} within the updates before {num_updates}; the last "
                 f"checkpoint is good. Lower the learning rate and train into another folder"
             )
-
-
-def read_alarms(folder: Path) -> dict[str, bool]:
-    """Returns which alarms stood in the last row of any stage; empty if there is no metrics.jsonl.
-
-    Raises:
-      ValueError: metrics.jsonl is damaged.
-    """
-    path = folder / "metrics.jsonl"
-    rows = read_jsonl(path) if path.is_file() else []
-    last_rows = {row.get("stage"): row for row in rows}
-    alarms = [item for row in last_rows.values() for item in row.items() if item[0].startswith("alarm_")]
-    return {name: any(value for other, value in alarms if other == name) for name, _ in alarms}
 
 
 def load_run(folder: Path, experiment: Experiment) -> Run:

@@ -39,7 +39,7 @@ LAYERS = (
     {"answers"},
     {"diagnostics"},
     {"config"},
-    {"run_config"},
+    {"run_config", "alarms"},
     {"runs"},
     {"pretrained"},
     {"trained"},

@@ -1,6 +1,7 @@
 """The run folder: what training leaves there, resuming to the same bits, and everything that is refused."""
 
 import dataclasses
+import functools
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import pytest
 
 from jepa import runs
 from jepa.agents.latent_planner import LatentPlanner
+from jepa.alarms import ALARMS, read_alarms
 from jepa.behaviours import NonBacktrackingWalks
 from jepa.config import Experiment, debug, to_json
 from jepa.dataset import dataset_path
@@ -22,7 +24,7 @@ from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.evaluation import Evaluation
 from jepa.run_config import changed_training, read_config
 from jepa.run_log import RunLog, read_jsonl
-from jepa.runs import load_run, read_alarms, train
+from jepa.runs import load_run
 from jepa.stopping import Stopped, stop_requests
 from jepa.training import Schedule, Stage
 
@@ -41,6 +43,7 @@ EXPERIMENT = dataclasses.replace(
     EXPERIMENT, agent=dataclasses.replace(EXPERIMENT.agent, world_model_training=SCHEDULE, cost_training=SCHEDULE)
 )
 NUM_UPDATES = 12
+train = functools.partial(runs.train, seconds_between_checkpoints=0.0)
 
 
 def changed(**values) -> Experiment:
@@ -78,7 +81,6 @@ def workplace(tmp_path_factory, quick_compilation):
     """A working directory of these tests' own, with the recorded moves in it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("workplace"))
-        patch.setattr(runs, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
         yield
 
 
@@ -418,4 +420,4 @@ def test_standing_alarms_are_said_at_the_end(copy):
 
 
 def test_every_alarm_of_training_is_explained(unbroken):
-    assert set(read_alarms(unbroken)) == set(runs.ALARMS)
+    assert set(read_alarms(unbroken)) == set(ALARMS)
