@@ -77,6 +77,7 @@ def train(
         raise ValueError(f"expected a folder for the run, but {folder} is a file")
     with run_lock(folder), Checkpoints(folder / "checkpoints") as checkpoints:
         _require_free(experiment, folder, checkpoints)
+        _remove_leftovers(folder)
         stages = _stages(experiment, _no_trajectories(experiment))
         states, metadata, done = _states(stages, checkpoints)
         total = sum(stage.schedule.num_updates for stage in stages)
@@ -111,6 +112,13 @@ def _require_free(experiment: Experiment, folder: Path, checkpoints: Checkpoints
             f"{folder} holds a run of another experiment:\n{listed(changed)}\n"
             f"Choose another folder with --run-dir, or use the values of that run"
         )
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Removes files that a killed training has not come to put in place."""
+    for name in ("config.json", "provenance.json", "metrics.jsonl"):
+        for path in folder.glob(f".{name}.*.tmp"):
+            path.unlink()
 
 
 def _stages(experiment: Experiment, trajectories: Trajectories) -> Sequence[Stage]:
