@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,7 +128,7 @@ def user_errors() -> Iterator[None]:
 
     Errors of the program keep their traceback; the environment variable JEPA_TRACEBACK=1 shows that of all.
     """
-    with warnings.catch_warnings(), _without_abandoned_reads():
+    with warnings.catch_warnings(), _with_dropped_errors():
         warnings.showwarning = _show_warning
         try:
             yield
@@ -153,10 +154,23 @@ def user_errors() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_abandoned_reads() -> Iterator[None]:
-    """Hides what threads of Orbax complain of after a damaged checkpoint has been given up, once per array."""
+def _with_dropped_errors() -> Iterator[None]:
+    """Hears of errors that Python drops: repeats a lost Ctrl-C, and hides what threads of Orbax complain of.
+
+    An interruption is lost if it comes while an object is cleaned up, as JAX does after compiling. Threads complain
+    after a damaged checkpoint has been given up, once per array.
+    """
     show = sys.unraisablehook
-    sys.unraisablehook = lambda event: str(event.exc_value) == "Event loop is closed" or show(event)
+
+    def receive(event: "sys.UnraisableHookArgs") -> None:
+        if isinstance(event.exc_value, KeyboardInterrupt):
+            again = threading.Timer(0.05, signal.raise_signal, [signal.SIGINT])  # Raised here, it would be lost again.
+            again.daemon = True
+            again.start()
+        elif str(event.exc_value) != "Event loop is closed":
+            show(event)
+
+    sys.unraisablehook = receive
     try:
         yield
     finally:

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import signal
+import time
 import warnings
 from pathlib import Path
 
@@ -211,6 +212,18 @@ def test_interruption_says_how_to_go_on(capsys):
         raise KeyboardInterrupt
     assert caught.value.code == 130
     assert "interrupted; training continues" in capsys.readouterr().err
+
+
+def test_an_interruption_that_python_drops_comes_again(capsys):
+    class CleanedUp:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as caught, user_errors():
+        CleanedUp()
+        time.sleep(5)
+    assert caught.value.code == 130
+    assert "interrupted" in capsys.readouterr().err
 
 
 def test_a_stopped_run_says_what_is_saved_and_exits_as_its_signal_asks(capsys):
