@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import dataclasses
+import logging
 import math
 import os
 import signal
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, TypeVar
 
+import absl.logging
 import jax
 import tyro
 
@@ -130,6 +132,9 @@ def user_errors() -> Iterator[None]:
     """
     with warnings.catch_warnings(), _with_dropped_errors():
         warnings.showwarning = _show_warning
+        if not os.environ.get("JEPA_TRACEBACK"):  # Orbax logs pages of what it then raises as an error.
+            absl.logging.set_verbosity(absl.logging.FATAL)
+            logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         try:
             yield
         except BrokenPipeError:  # Whoever reads our output has seen enough, as in `eval.py RUN | head`.
@@ -171,10 +176,8 @@ def _with_dropped_errors() -> Iterator[None]:
             show(event)
 
     sys.unraisablehook = receive
-    try:
-        yield
-    finally:
-        sys.unraisablehook = show
+    yield
+    sys.unraisablehook = show  # Not after an error: the threads complain until the process has ended.
 
 
 def _text(error: ValueError | OSError) -> str:

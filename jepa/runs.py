@@ -24,8 +24,9 @@ from jepa.alarms import ALARMS, read_alarms
 from jepa.checkpoint import Checkpoints, run_lock
 from jepa.config import Experiment, to_json
 from jepa.dataset import collect, load_dataset
-from jepa.run_config import changed_training, listed, read_config, read_json
-from jepa.run_log import RunLog, provenance, write_json_atomic
+from jepa.run_config import changed_training, listed, read_config
+from jepa.run_folder import make_run_folder, remove_leftovers, write_provenance
+from jepa.run_log import RunLog, write_json_atomic
 from jepa.stopping import Stopped, StopRequest, stop_requests
 from jepa.training import Stage, TrainState, data_mesh
 from jepa.types import Trajectories
@@ -69,15 +70,14 @@ def train(
       seconds_between_checkpoints: how much training a killed process loses at most; changes no result.
 
     Raises:
-      ValueError: the folder holds another experiment or is in use, data or checkpoints are damaged, or the loss
-        is not finite.
+      ValueError: the folder holds another experiment, is in use or cannot be written, data or checkpoints are
+        damaged, or the loss is not finite.
     """
     resolved = to_json(experiment)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"expected a folder for the run, but {folder} is a file")
+    make_run_folder(folder)
     with run_lock(folder), Checkpoints(folder / "checkpoints") as checkpoints:
         _require_free(experiment, folder, checkpoints)
-        _remove_leftovers(folder)
+        remove_leftovers(folder)
         stages = _stages(experiment, _no_trajectories(experiment))
         states, metadata, done = _states(stages, checkpoints)
         total = sum(stage.schedule.num_updates for stage in stages)
@@ -87,7 +87,7 @@ def train(
                 _no_trajectories(experiment) if plays else _record(experiment, metadata.get("data_sha256"), say)
             )
             write_json_atomic(folder / "config.json", resolved)
-            _write_provenance(folder, done)
+            write_provenance(folder, done)
             if done:
                 say(f"Resuming after {done:,} of {total:,} updates")
             metadata = {"training_seconds": 0.0, "data_sha256": _sha256(trajectories)} | metadata
@@ -112,13 +112,6 @@ def _require_free(experiment: Experiment, folder: Path, checkpoints: Checkpoints
             f"{folder} holds a run of another experiment:\n{listed(changed)}\n"
             f"Choose another folder with --run-dir, or use the values of that run"
         )
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Removes files that a killed training has not come to put in place."""
-    for name in ("config.json", "provenance.json", "metrics.jsonl"):
-        for path in folder.glob(f".{name}.*.tmp"):
-            path.unlink()
 
 
 def _stages(experiment: Experiment, trajectories: Trajectories) -> Sequence[Stage]:
@@ -178,16 +171,6 @@ def _sha256(trajectories: Trajectories) -> str:
     for array in (trajectories.states, trajectories.actions, trajectories.legal_actions):
         digest.update(np.ascontiguousarray(array))
     return digest.hexdigest()
-
-
-def _write_provenance(folder: Path, num_updates_done: int) -> None:
-    """Says what the coming updates are computed with, and keeps what earlier ones were computed with."""
-    path, earlier = folder / "provenance.json", []
-    if num_updates_done and path.exists():
-        last = read_json(path)
-        earlier = [*last.pop("earlier_starts"), last]
-    start = {"num_updates_done": num_updates_done} | provenance()
-    write_json_atomic(path, start | {"earlier_starts": earlier})
 
 
 def _fit(

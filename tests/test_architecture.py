@@ -19,7 +19,7 @@ SOURCES = (*PACKAGE, *PROGRAMS, "configs/**/*.py", "benchmarks/**/*.py")
 
 # A module under jepa/ imports from its own line or from lines above it.
 LAYERS = (
-    {"types", "drawing"},
+    {"types", "drawing", "tensorboard_log"},
     {"latents"},
     {"envs"},
     {"behaviours"},
@@ -40,6 +40,7 @@ LAYERS = (
     {"diagnostics"},
     {"config"},
     {"run_config", "alarms"},
+    {"run_folder"},
     {"runs"},
     {"pretrained"},
     {"trained"},
