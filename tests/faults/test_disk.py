@@ -71,7 +71,7 @@ def test_a_full_disk_under_the_log_ends_training(place, config, unbroken, tmp_pa
 def test_a_full_disk_under_the_last_checkpoint_costs_only_time(place, config, unbroken, before_the_end):
     """The last save is an asynchronous one: its error is not lost."""
     words = ("train.py", config, "--run-dir", before_the_end)
-    ended = place.run(*words, preexec_fn=limit_files_to(60_000))
+    ended = place.run(*words, preexec_fn=limit_files_to(18_000))
     assert is_clear_refusal(ended), ended.stderr
     assert f"checkpoint 80 could not be written to {before_the_end / 'checkpoints'}" in ended.stderr
     assert "File too large" in ended.stderr and "free disk space" in ended.stderr
@@ -126,7 +126,7 @@ def test_the_last_update_is_saved_however_long_the_interval(unbroken, place, tmp
     def write_and_fill_the_disk(self, num_updates_done, metrics):
         write(self, num_updates_done, metrics)
         if self._stage == "cost" and num_updates_done == 40:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, before[1]))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (18_000, before[1]))
 
     monkeypatch.setattr(RunLog, "write", write_and_fill_the_disk)
     try:
