@@ -163,7 +163,7 @@ def _with_dropped_errors() -> Iterator[None]:
     """Hears of errors that Python drops: repeats a lost Ctrl-C, and hides what threads of Orbax complain of.
 
     An interruption is lost if it comes while an object is cleaned up, as JAX does after compiling. Threads complain
-    after a damaged checkpoint has been given up, once per array.
+    after a damaged checkpoint has been given up, and coroutines that were never asked, once per array.
     """
     show = sys.unraisablehook
 
@@ -172,7 +172,10 @@ def _with_dropped_errors() -> Iterator[None]:
             again = threading.Timer(0.05, signal.raise_signal, [signal.SIGINT])  # Raised here, it would be lost again.
             again.daemon = True
             again.start()
-        elif str(event.exc_value) != "Event loop is closed":
+            return
+        code = getattr(event.object, "cr_code", None)
+        is_of_orbax = code is not None and "orbax" in code.co_filename
+        if not is_of_orbax and str(event.exc_value) != "Event loop is closed":
             show(event)
 
     sys.unraisablehook = receive

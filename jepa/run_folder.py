@@ -36,6 +36,8 @@ def write_provenance(folder: Path, num_updates_done: int) -> None:
     path, earlier = folder / "provenance.json", []
     if num_updates_done and path.exists():
         last = read_json(path)
+        if not isinstance(last, dict) or not isinstance(last.get("earlier_starts"), list):
+            raise ValueError(f"{path} is damaged: it must be an object with a list earlier_starts; delete it")
         earlier = [*last.pop("earlier_starts"), last]
     start = {"num_updates_done": num_updates_done} | provenance()
     write_json_atomic(path, start | {"earlier_starts": earlier})

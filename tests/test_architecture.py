@@ -19,7 +19,7 @@ SOURCES = (*PACKAGE, *PROGRAMS, "configs/**/*.py", "benchmarks/**/*.py")
 
 # A module under jepa/ imports from its own line or from lines above it.
 LAYERS = (
-    {"types", "drawing", "tensorboard_log"},
+    {"types", "drawing", "tensorboard_log", "array_files"},
     {"latents"},
     {"envs"},
     {"behaviours"},
