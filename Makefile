@@ -11,7 +11,7 @@ CORE := .venv/installed-core-$(KEY)
 DEV := .venv/installed-dev-$(KEY)
 INSTALL = $(RUN) -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: help demo test test-all bench lint format clean
+.PHONY: help demo test test-all faults bench lint format clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -29,6 +29,9 @@ test: $(DEV) ## run the test suite, but for its slow tests
 
 test-all: $(DEV) ## run the whole test suite: every baseline trained to a known result, several devices, the tutorial
 	$(PYTEST) $(ARGS)
+
+faults: $(DEV) ## break everything that can break: kills, signals, full disks, damaged and malicious files
+	$(PYTEST) -m faults tests/faults $(ARGS)
 
 bench: $(CORE) ## measure the speed of training and planning
 	$(RUN) -m benchmarks.run $(ARGS)

@@ -9,9 +9,14 @@ from jepa.runs import train
 def main() -> None:
     """Runs the command line."""
     with user_errors():
-        experiment, folder = parse_train(sys.argv[1:])
-        train(experiment, folder, say=lambda text: print(text, file=sys.stderr, flush=True))
-        print(f"The run is in {folder}; grade it with: python eval.py {folder}")
+        command = parse_train(sys.argv[1:])
+        train(
+            command.experiment,
+            command.run_dir,
+            say=lambda text: print(text, file=sys.stderr, flush=True),
+            seconds_between_checkpoints=command.seconds_between_checkpoints,
+        )
+        print(f"The run is in {command.run_dir}; grade it with: python eval.py {command.run_dir}")
 
 
 if __name__ == "__main__":

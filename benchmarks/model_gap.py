@@ -23,6 +23,7 @@ from jepa.encoders.linear import LinearEncoder
 from jepa.encoders.token_slots import TokenSlotsEncoder
 from jepa.evaluation import exact_plan_function, load_problems, solve
 from jepa.latents import worst_slot_difference
+from jepa.mesh import data_mesh
 from jepa.objectives.prediction import RolloutPrediction
 from jepa.objectives.sigreg import SIGReg
 from jepa.predictors.base import Predictor
@@ -34,7 +35,6 @@ from jepa.predictors.slot_trunk import TrunkPredictor
 from jepa.run_config import read_config
 from jepa.run_log import provenance, read_jsonl, write_json_atomic
 from jepa.runs import load_run, train
-from jepa.training import data_mesh
 from jepa.world_model import WorldModelModule
 
 NUM_COST_UPDATES = 1500

@@ -27,9 +27,10 @@ from jepa.config import Experiment, load_config
 from jepa.dataset import collect_walks
 from jepa.envs.base import Env
 from jepa.latents import normalize_slots
+from jepa.mesh import data_mesh
 from jepa.run_log import provenance, write_json_atomic
 from jepa.runs import Run, load_run, train
-from jepa.training import Stage, data_mesh
+from jepa.training import Stage
 
 BOUND_SIZE = 2048
 """Rows of the square matrices whose product gives the bound."""

@@ -13,7 +13,7 @@ from jepa.runs import DATA_ROOT  # noqa: E402
 def main() -> None:
     """Runs the command line."""
     with user_errors():
-        experiment, _ = parse_train(sys.argv[1:])
+        experiment = parse_train(sys.argv[1:]).experiment
         folder = collect(experiment.env, experiment.behaviour, experiment.num_transitions, experiment.seed, DATA_ROOT)
         print(f"{experiment.num_transitions:,} recorded moves of {experiment.env.name} are in {folder}")
 

@@ -3,19 +3,24 @@
 import ast
 import contextlib
 import dataclasses
+import logging
+import math
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, TypeVar
 
+import absl.logging
 import jax
 import tyro
 
 from jepa.config import Experiment, debug, is_refusal, load_config
 from jepa.run_config import read_config
+from jepa.runs import SECONDS_BETWEEN_CHECKPOINTS
 from jepa.stopping import Stopped
 
 Command = TypeVar("Command", "TrainCommand", "EvalCommand")
@@ -31,6 +36,14 @@ class TrainCommand:
     """Folder of the run; runs/<config>/seed<seed> if not given."""
     debug: bool = False
     """Shrink everything to a few updates and problems, to try the whole path in seconds."""
+    seconds_between_checkpoints: float = SECONDS_BETWEEN_CHECKPOINTS
+    """How much training is lost at most when the process is killed; fewer seconds cost speed, and change no result."""
+
+    def __post_init__(self):
+        """Refuses what is no time."""
+        if not 0 <= self.seconds_between_checkpoints < math.inf:
+            came = self.seconds_between_checkpoints
+            raise ValueError(f"--seconds-between-checkpoints must be a time of at least 0, came {came}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,8 +60,8 @@ class EvalCommand:
     """Shrink planner and problems, to try the whole path in seconds."""
 
 
-def parse_train(arguments: list[str]) -> tuple[Experiment, Path]:
-    """Returns the experiment and the run folder that a command line asks for.
+def parse_train(arguments: list[str]) -> TrainCommand:
+    """Returns what a command line asks for, its run folder filled in and its experiment as it is to be trained.
 
     Raises:
       ValueError: the config file is missing or wrong.
@@ -60,7 +73,8 @@ def parse_train(arguments: list[str]) -> tuple[Experiment, Path]:
     command = _parse(default, arguments, f"{about}\n\n{parts}")
     experiment = _debug(command.experiment) if command.debug else command.experiment
     name = f"{path.stem}-debug" if command.debug else path.stem
-    return experiment, command.run_dir or Path("runs") / name / f"seed{experiment.seed}"
+    run_dir = command.run_dir or Path("runs") / name / f"seed{experiment.seed}"
+    return dataclasses.replace(command, experiment=experiment, run_dir=run_dir)
 
 
 def parse_eval(arguments: list[str]) -> tuple[Experiment, Path, Path, bool]:
@@ -116,8 +130,11 @@ def user_errors() -> Iterator[None]:
 
     Errors of the program keep their traceback; the environment variable JEPA_TRACEBACK=1 shows that of all.
     """
-    with warnings.catch_warnings(), _without_abandoned_reads():
+    with warnings.catch_warnings(), _with_dropped_errors():
         warnings.showwarning = _show_warning
+        if not os.environ.get("JEPA_TRACEBACK"):  # Orbax logs pages of what it then raises as an error.
+            absl.logging.set_verbosity(absl.logging.FATAL)
+            logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         try:
             yield
         except BrokenPipeError:  # Whoever reads our output has seen enough, as in `eval.py RUN | head`.
@@ -142,14 +159,28 @@ def user_errors() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_abandoned_reads() -> Iterator[None]:
-    """Hides what threads of Orbax complain of after a damaged checkpoint has been given up, once per array."""
+def _with_dropped_errors() -> Iterator[None]:
+    """Hears of errors that Python drops: repeats a lost Ctrl-C, and hides what threads of Orbax complain of.
+
+    An interruption is lost if it comes while an object is cleaned up, as JAX does after compiling. Threads complain
+    after a damaged checkpoint has been given up, and coroutines that were never asked, once per array.
+    """
     show = sys.unraisablehook
-    sys.unraisablehook = lambda event: str(event.exc_value) == "Event loop is closed" or show(event)
-    try:
-        yield
-    finally:
-        sys.unraisablehook = show
+
+    def receive(event: "sys.UnraisableHookArgs") -> None:
+        if isinstance(event.exc_value, KeyboardInterrupt):
+            again = threading.Timer(0.05, signal.raise_signal, [signal.SIGINT])  # Raised here, it would be lost again.
+            again.daemon = True
+            again.start()
+            return
+        code = getattr(event.object, "cr_code", None)
+        is_of_orbax = code is not None and "orbax" in code.co_filename
+        if not is_of_orbax and str(event.exc_value) != "Event loop is closed":
+            show(event)
+
+    sys.unraisablehook = receive
+    yield
+    sys.unraisablehook = show  # Not after an error: the threads complain until the process has ended.
 
 
 def _text(error: ValueError | OSError) -> str:

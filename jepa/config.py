@@ -151,8 +151,8 @@ def from_json(content: Any) -> Any:
     values = {field: _typed(cls, field, from_json(value)) for field, value in content.items() if field != "class"}
     try:
         return cls(**values)
-    except TypeError as error:  # An abstract class.
-        raise ValueError(f"{name} cannot be built: {error}") from error
+    except (TypeError, ArithmeticError, LookupError, MemoryError) as error:  # An abstract class, or absurd numbers.
+        raise ValueError(f"{name} cannot be built: {type(error).__name__}: {error}") from error
 
 
 def _typed(cls: type, field: str, value: Any) -> Any:
@@ -166,7 +166,13 @@ def _typed(cls: type, field: str, value: Any) -> Any:
         return Path(value)
     if type(value) is int and declared is float:
         return float(value)
-    if not isinstance(value, declared) or (isinstance(value, bool) and declared is not bool):
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{field} of {cls.__name__} must be finite; got {value}")
+    try:
+        is_of_type = isinstance(value, declared) and (declared is bool or not isinstance(value, bool))
+    except TypeError as error:  # Types of other dataclasses, which cannot be checked like this.
+        raise ValueError(f"{cls.__name__} is no part of an experiment") from error
+    if not is_of_type:
         expected = getattr(declared, "__name__", declared)
         raise ValueError(f"{field} of {cls.__name__} must be of type {expected}; got {value!r}")
     return value

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
+from jepa.alarms import ALARMS
 from jepa.diagnostics import ROLLOUT_LENGTHS
 from jepa.envs.base import Env
 from jepa.report import Report
-from jepa.runs import ALARMS
 
 _SECONDS_BETWEEN_LINES = 10.0
 

@@ -7,13 +7,12 @@ import dataclasses
 import hashlib
 import io
 import json
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jepa.array_files import arrays_from_npz
 from jepa.behaviours import Behaviour
 from jepa.envs.base import Env
 from jepa.types import Trajectories
@@ -86,7 +85,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise refusal(path, "the manifest is missing, so there is no complete dataset")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise refusal(path, f"the manifest is not valid JSON ({error})") from error
     if not isinstance(manifest, dict) or manifest.get("schema_version") != SCHEMA_VERSION:
         raise refusal(path, f"expected a manifest with schema_version {SCHEMA_VERSION}")
@@ -154,10 +153,12 @@ def _read_shard(path: Path, entry: dict[str, Any], *, walk_length: int, env: Env
 def _read_arrays(path: Path, content: bytes) -> dict[str, np.ndarray]:
     """Unpacks a file without ever unpickling."""
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            return {name: stored[name] for name in ARRAYS}
-    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise refusal(path, f"the file does not hold {', '.join(ARRAYS)} as plain arrays ({error})") from error
+        stored = arrays_from_npz(content)
+    except ValueError as error:
+        raise refusal(path, f"the file does not hold {', '.join(ARRAYS)} as plain arrays: {error}") from error
+    if missing := sorted(set(ARRAYS) - stored.keys()):
+        raise refusal(path, f"the file does not hold {', '.join(missing)} among its plain arrays")
+    return {name: stored[name] for name in ARRAYS}
 
 
 def _shard_name(index: int) -> str:

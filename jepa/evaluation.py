@@ -3,8 +3,6 @@
 import dataclasses
 import functools
 import time
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from jepa.actors.base import ActorModule, proposals
 from jepa.agents.base import Params, PlanFunction
 from jepa.agents.exact_model import exact_codes, exact_goal_codes, exact_planning_model, exact_tokens
 from jepa.agents.latent_planner import LatentPlanner, planning_model
+from jepa.array_files import arrays_from_npz
 from jepa.costs.base import CostModule
 from jepa.envs.base import Env
 from jepa.planners.base import PlanningModel
@@ -138,13 +137,10 @@ def _read_arrays(path: Path, count: int) -> dict[str, np.ndarray]:
     """Reads the first entries of the arrays of a problems file, without ever unpickling."""
     if not path.is_file():
         raise ValueError(f"expected a problems file, but {path} does not exist")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"expected a problems file as numpy.savez writes it, but {path} is no .npz archive")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: np.asarray(archive[name]) for name in archive.files}
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} cannot be read as an .npz archive of plain arrays: {error}") from error
+        arrays = arrays_from_npz(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is no problems file: {error}") from error
     return {name: array[:count] for name, array in arrays.items() if np.ndim(array)}
 
 

@@ -31,11 +31,11 @@ class SkipState:
     most_skipped_in_row: Int[Array, ""]
     """The most that were skipped one after another."""
     bad_leaf: Int[Array, ""]
-    """Number of the first leaf that was not finite in the last skipped gradient; -1 if none was skipped."""
+    """Number of the first leaf whose last skipped gradient or change was not finite; -1 if none was skipped."""
 
 
 def skip_nonfinite(optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
-    """Returns an optimizer that changes nothing when a gradient has NaN or infinity anywhere.
+    """Returns an optimizer that changes nothing when a gradient, or its change, has NaN or infinity anywhere.
 
     Parameters, momenta and the count of the learning rate stay; batches and random numbers go on, as they are folded
     from the number of the update, which counts skipped ones. So training goes on with the next batch, and a resumed
@@ -43,19 +43,18 @@ def skip_nonfinite(optimizer: optax.GradientTransformation) -> optax.GradientTra
     """
 
     def init(params: Any) -> SkipState:
-        none = jnp.zeros((), jnp.int32)
         return SkipState(
             inner=optimizer.init(params),
-            num_skipped=none,
-            num_skipped_in_row=none,
-            most_skipped_in_row=none,
-            bad_leaf=none - 1,
+            num_skipped=jnp.zeros((), jnp.int32),  # An array for each: a buffer cannot be given away twice.
+            num_skipped_in_row=jnp.zeros((), jnp.int32),
+            most_skipped_in_row=jnp.zeros((), jnp.int32),
+            bad_leaf=jnp.full((), -1, jnp.int32),
         )
 
     def update(gradients: Any, state: SkipState, params: Any = None) -> tuple[Any, SkipState]:
-        finite = _finite_leaves(gradients)
-        is_good = finite.all()
         changes, inner = optimizer.update(gradients, state.inner, params)
+        finite = _finite_leaves(gradients) & _finite_leaves(changes)
+        is_good = finite.all()
         in_row = jnp.where(is_good, 0, state.num_skipped_in_row + 1)
         return jax.tree.map(lambda change: jnp.where(is_good, change, jnp.zeros_like(change)), changes), SkipState(
             inner=jax.tree.map(lambda new, old: jnp.where(is_good, new, old), inner, state.inner),

@@ -4,8 +4,6 @@ A folder of `jepa/weights/` holds `config.json` as a run folder does, `weights.n
 its path, in half precision) and `card.json`: where the run came from and how it was graded. Nothing in it is executed.
 """
 
-import json
-import zipfile
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jepa.array_files import arrays_from_npz
 from jepa.config import to_json
-from jepa.run_config import read_config
+from jepa.run_config import read_config, read_json
 from jepa.run_log import write_json_atomic
 from jepa.runs import Run, untrained_states
 
@@ -59,25 +58,36 @@ def load_pretrained(name: str) -> Run:
         raise ValueError(f"expected a trained agent, of which there are {', '.join(names()) or 'none'}; came {name!r}")
     place = FOLDER / name
     experiment = read_config(place)
-    card = json.loads((place / "card.json").read_text("utf-8"))
+    card = _read_card(place / "card.json")
     shapes = {stage: state.params for stage, state in untrained_states(experiment).items()}
     paths = _named(shapes)
     try:
-        with np.load(place / "weights.npz", allow_pickle=False) as archive:
-            arrays = {path: archive[path] for path in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        arrays = arrays_from_npz((place / "weights.npz").read_bytes())
+    except ValueError as error:
         raise ValueError(f"{place / 'weights.npz'} is damaged: {error}") from error
-    if {path: leaf.shape for path, leaf in paths.items()} != {path: array.shape for path, array in arrays.items()}:
+    expected = {path: (leaf.shape, np.dtype(np.float16)) for path, leaf in paths.items()}
+    if expected != {path: (array.shape, array.dtype) for path, array in arrays.items()}:
         raise ValueError(f"{place / 'weights.npz'} does not hold the parameters of the experiment beside it")
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise ValueError(f"{place / 'weights.npz'} is damaged: it holds numbers that are not finite")
     leaves = [jnp.asarray(arrays[path], leaf.dtype) for path, leaf in paths.items()]
     return Run(
         experiment=experiment,
         params=jax.tree.unflatten(jax.tree.structure(shapes), leaves),
-        training_seconds=card["training_seconds"],
+        training_seconds=float(card["training_seconds"]),
         num_gradient_samples=card["num_gradient_samples"],
         num_transitions=card["num_transitions"],
         alarms={},
     )
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    """Returns what a card says of the training."""
+    card = read_json(path)
+    wanted = {"training_seconds": int | float, "num_gradient_samples": int, "num_transitions": int}
+    if not isinstance(card, dict) or any(not isinstance(card.get(name), kind) for name, kind in wanted.items()):
+        raise ValueError(f"{path} is damaged: it must be an object with the numbers {', '.join(wanted)}")
+    return {name: card[name] for name in wanted}
 
 
 def _named(tree: Any) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,12 +18,12 @@ from jepa.answers import Evidence, answer, answer_figures, find_refutations, gat
 from jepa.config import to_json
 from jepa.diagnostics import world_model_figures
 from jepa.evaluation import PlanRecords, exact_lengths, exact_plan_function, load_problems, solve
+from jepa.mesh import data_mesh
 from jepa.metrics import wilson_interval
 from jepa.planners.base import Planner
 from jepa.planners.random_shooting import RandomShooting
-from jepa.run_log import provenance, write_json_atomic
+from jepa.run_log import provenance, write_atomic, write_json_atomic
 from jepa.runs import Run
-from jepa.training import data_mesh
 from jepa.types import Problem
 
 
@@ -170,9 +169,7 @@ def write_report(report: Report, folder: Path) -> Path:
     """Writes summary.json and records.jsonl; returns the path of the summary."""
     lines = [json.dumps(_record_json(report, index)) for index in range(len(report.records.solved))]
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / ".records.jsonl.tmp"
-    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    os.replace(temporary, folder / "records.jsonl")
+    write_atomic(folder / "records.jsonl", ("\n".join(lines) + "\n").encode())
     write_json_atomic(folder / "summary.json", report.summary)
     return folder / "summary.json"
 

@@ -34,7 +34,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged, it is not JSON: {error}") from error
 
 
@@ -50,7 +50,7 @@ def read_config(folder: Path) -> Experiment:
     content = read_json(path)
     try:
         experiment = from_json(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged or of another version: {error}") from error
     if not isinstance(experiment, Experiment):
         raise ValueError(f"{path} is damaged: it holds a {type(experiment).__name__}, not an Experiment")

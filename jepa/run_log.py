@@ -13,7 +13,6 @@ import platform
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jepa import __version__
+from jepa.tensorboard_log import TensorBoard
 
 _SECONDS_BETWEEN_LINES = 10.0
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -59,8 +59,8 @@ class RunLog:
         self._folder.mkdir(parents=True, exist_ok=True)
         _drop_rows(path, self._stage, done)
         self._stack = contextlib.ExitStack()
-        self._file = self._stack.enter_context(path.open("a", encoding="utf-8"))
-        self._tensorboard = _TensorBoard(self._folder / "tensorboard" / self._stage, done)
+        self._file = self._stack.enter_context(path.open("ab", buffering=0))
+        self._tensorboard = TensorBoard(self._folder / "tensorboard" / self._stage, done)
         self._stack.callback(self._tensorboard.close)
         display = _bar if sys.stderr.isatty() else _lines
         self._show = self._stack.enter_context(display(self._stage, self._num_updates, done))
@@ -78,7 +78,8 @@ class RunLog:
             metrics: Numbers by name, of Python or arrays without axes; "loss" is shown on stderr.
 
         Raises:
-            ValueError: If the updates do not grow, or a metric is no number or has a name of the log's own.
+            ValueError: If the updates do not grow, a metric is no number or has a name of the log's own, or the row
+                cannot be written.
         """
         if num_updates_done <= self._num_updates_done:
             have = f"{self._num_updates_done} of stage {self._stage}"
@@ -92,13 +93,19 @@ class RunLog:
         self._last_seconds, self._num_updates_done = seconds, num_updates_done
         own = (self._stage, num_updates_done, round(time.time(), 3), round(speed, 3))
         row = dict(zip(_OWN_NAMES, own, strict=True)) | {name: _spelled(x) for name, x in numbers.items()}
-        self._file.write(json.dumps(row, allow_nan=False) + "\n")
-        self._file.flush()
+        self._append(json.dumps(row, allow_nan=False).encode() + b"\n")
         self._tensorboard.write(num_updates_done, numbers | {"samples_per_second": speed})
         pace = (seconds - self._start_seconds) / (num_updates_done - self._num_updates_before)
         left = datetime.timedelta(seconds=round(pace * (self._num_updates - num_updates_done)))
         loss = numbers.get("loss", math.nan)
         self._show(num_updates_done, f"{left} left, loss {loss:.4g}, {speed:,.0f} samples/s")
+
+    def _append(self, content: bytes) -> None:
+        try:
+            while content:  # A full disk takes a part of it first.
+                content = content[self._file.write(content) :]
+        except OSError as error:
+            raise _unwritten(self._folder / "metrics.jsonl", error) from error
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -113,16 +120,35 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     return [{name: _NONFINITE.get(str(value), value) for name, value in row.items()} for row in rows]
 
 
+def write_atomic(path: Path, content: bytes) -> None:
+    """Writes a file that is never seen half-written; replaces what is there.
+
+    Raises:
+        ValueError: If the disk does not take it.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise _unwritten(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_json_atomic(path: Path, obj: Any) -> None:
     """Writes a JSON file that is never seen half-written; replaces what is there and makes the folder.
 
     Raises:
-        ValueError: If the object holds NaN or infinity.
+        ValueError: If the object holds NaN or infinity, or the disk does not take the file.
         TypeError: If it holds what JSON does not know.
     """
     content = json.dumps(obj, indent=2, allow_nan=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path, content.encode() + b"\n")
+    write_atomic(path, content.encode() + b"\n")
 
 
 def provenance() -> dict[str, Any]:
@@ -146,49 +172,6 @@ def provenance() -> dict[str, Any]:
         "num_processes": jax.process_count(),
         "num_cpus": os.cpu_count(),
     }
-
-
-class _TensorBoard:
-    """Scalars for TensorBoard; the first failure is a warning and the end of them.
-
-    Written in the thread of the caller: that of tensorboardX's `SummaryWriter` dies on a full disk without a
-    word, after which training would wait for its queue for ever.
-    """
-
-    def __init__(self, folder: Path, num_updates_done: int):
-        self._writer: Any = None
-        with self._no_harm():
-            from tensorboardX.event_file_writer import EventsWriter
-
-            folder.mkdir(parents=True, exist_ok=True)
-            self._writer = EventsWriter(str(folder / "events"), f".{time.time_ns()}")
-        self._add(num_updates_done + 1, session_log={"status": 1})  # START: hides what a killed run wrote.
-
-    def write(self, num_updates_done: int, numbers: Mapping[str, float]) -> None:
-        values = [{"tag": name, "simple_value": number} for name, number in numbers.items()]
-        self._add(num_updates_done, summary={"value": values})
-
-    def close(self) -> None:
-        if self._writer is not None:
-            with self._no_harm():
-                self._writer.close()
-
-    def _add(self, num_updates: int, **content: Any) -> None:
-        if self._writer is not None:
-            with self._no_harm():
-                from tensorboardX.proto.event_pb2 import Event
-
-                self._writer.write_event(Event(wall_time=time.time(), step=num_updates, **content))
-                self._writer.flush()
-
-    @contextlib.contextmanager
-    def _no_harm(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # Pictures of a run must not end it, whatever they fail with.
-            self._writer = None
-            reason = f"{type(error).__name__}: {error}"
-            warnings.warn(f"TensorBoard gets no more numbers, metrics.jsonl does ({reason})", stacklevel=4)
 
 
 @contextlib.contextmanager
@@ -261,20 +244,12 @@ def _drop_rows(path: Path, stage: str, num_updates_done: int) -> None:
         if row.get("stage") != stage or row["num_updates"] <= num_updates_done
     ]
     if (content := b"".join(kept)) != path.read_bytes():
-        _replace(path, content)
+        write_atomic(path, content)
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Puts a file in place in one go."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _unwritten(path: Path, error: OSError) -> ValueError:
+    reason = f"{path} could not be written: {error.strerror}"
+    return ValueError(f"{reason}. Free disk space or correct the access rights, and run the same command again.")
 
 
 def _version(package: str) -> str | None:

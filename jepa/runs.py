@@ -9,11 +9,8 @@ checkpoints/       all stages' states, verified by digests when read
 summary.json, records.jsonl   written by eval.py
 """
 
-import contextlib
 import dataclasses
 import hashlib
-import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,26 +18,22 @@ from typing import Any
 import jax
 import numpy as np
 
+from jepa.alarms import ALARMS, read_alarms
 from jepa.checkpoint import Checkpoints, run_lock
 from jepa.config import Experiment, to_json
 from jepa.dataset import collect, load_dataset
-from jepa.nonfinite import num_skipped, require_progress
-from jepa.run_config import changed_training, listed, read_config, read_json
-from jepa.run_log import RunLog, provenance, read_jsonl, write_json_atomic
-from jepa.stopping import Stopped, StopRequest, stop_requests
-from jepa.training import Stage, TrainState, data_mesh
+from jepa.fitting import fit
+from jepa.mesh import data_mesh
+from jepa.run_config import changed_training, listed, read_config
+from jepa.run_folder import make_run_folder, remove_leftovers, write_provenance
+from jepa.run_log import write_json_atomic
+from jepa.training import Stage, TrainState
 from jepa.types import Trajectories
 
 DATA_ROOT = Path("data/recorded")
 """Where recorded moves are kept, relative to the working directory."""
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
-ALARMS = {
-    "alarm_collapse": "the latents have collapsed (see effective_rank and closest_codes in metrics.jsonl): states can "
-    "hardly be told apart. Raise --world-model.regularizer.weight, or --world-model.code-separation.weight",
-    "alarm_drift": "the cost fits imagined walks better than recorded ones, so it reads time off the drift of the "
-    "predictor, not distance. Train the world model longer, or with more --world-model.prediction.input-noise",
-}
-"""What the alarms of training mean, and what to do."""
+"""How much training a killed process loses at most, if the user wants nothing else; the end of a stage is saved too."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,23 +54,29 @@ class Run:
     """Which alarms stood at the end of their stage; empty if the run has lost its metrics.jsonl."""
 
 
-def train(experiment: Experiment, folder: Path, say: Callable[[str], None]) -> None:
+def train(
+    experiment: Experiment,
+    folder: Path,
+    say: Callable[[str], None],
+    seconds_between_checkpoints: float = SECONDS_BETWEEN_CHECKPOINTS,
+) -> None:
     """Trains into a folder, or continues there, or says that it is complete.
 
     Args:
       experiment: what to train.
       folder: the run folder; a run of another experiment in it is refused, never overwritten.
       say: receives progress in sentences.
+      seconds_between_checkpoints: how much training a killed process loses at most; changes no result.
 
     Raises:
-      ValueError: the folder holds another experiment or is in use, data or checkpoints are damaged, or the loss
-        is not finite.
+      ValueError: the folder holds another experiment, is in use or cannot be written, data or checkpoints are
+        damaged, or the loss is not finite.
     """
     resolved = to_json(experiment)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"expected a folder for the run, but {folder} is a file")
+    make_run_folder(folder)
     with run_lock(folder), Checkpoints(folder / "checkpoints") as checkpoints:
         _require_free(experiment, folder, checkpoints)
+        remove_leftovers(folder)
         stages = _stages(experiment, _no_trajectories(experiment))
         states, metadata, done = _states(stages, checkpoints)
         total = sum(stage.schedule.num_updates for stage in stages)
@@ -87,11 +86,12 @@ def train(experiment: Experiment, folder: Path, say: Callable[[str], None]) -> N
                 _no_trajectories(experiment) if plays else _record(experiment, metadata.get("data_sha256"), say)
             )
             write_json_atomic(folder / "config.json", resolved)
-            _write_provenance(folder, done)
+            write_provenance(folder, done)
             if done:
                 say(f"Resuming after {done:,} of {total:,} updates")
             metadata = {"training_seconds": 0.0, "data_sha256": _sha256(trajectories)} | metadata
-            seconds = _fit(_stages(experiment, trajectories), states, folder, checkpoints, metadata)
+            stages = _stages(experiment, trajectories)
+            seconds = fit(stages, states, folder, checkpoints, metadata, seconds_between_checkpoints)
             say(f"Trained {total:,} updates in {seconds:.0f} s")
         else:
             write_json_atomic(folder / "config.json", resolved)  # Its planner may be another one.
@@ -136,10 +136,13 @@ def _no_trajectories(experiment: Experiment) -> Trajectories:
 
 def _states(stages: Sequence[Stage], checkpoints: Checkpoints) -> tuple[dict[str, TrainState], dict[str, Any], int]:
     """Returns states, metadata and updates done of the newest good checkpoint, or fresh states where there is none."""
-    states = {stage.name: stage.init() for stage in stages}
+
+    def fresh() -> dict[str, TrainState]:
+        return {stage.name: stage.init() for stage in stages}
+
     if checkpoints.latest_step is None:
-        return states, {}, 0
-    found = checkpoints.restore(jax.eval_shape(lambda: states))
+        return fresh(), {}, 0
+    found = checkpoints.restore(jax.eval_shape(fresh))
     return found.state, found.metadata, found.step
 
 
@@ -167,94 +170,6 @@ def _sha256(trajectories: Trajectories) -> str:
     for array in (trajectories.states, trajectories.actions, trajectories.legal_actions):
         digest.update(np.ascontiguousarray(array))
     return digest.hexdigest()
-
-
-def _write_provenance(folder: Path, num_updates_done: int) -> None:
-    """Says what the coming updates are computed with, and keeps what earlier ones were computed with."""
-    path, earlier = folder / "provenance.json", []
-    if num_updates_done and path.exists():
-        last = read_json(path)
-        earlier = [*last.pop("earlier_starts"), last]
-    start = {"num_updates_done": num_updates_done} | provenance()
-    write_json_atomic(path, start | {"earlier_starts": earlier})
-
-
-def _fit(
-    stages: Sequence[Stage], states: dict[str, TrainState], folder: Path, checkpoints: Checkpoints, metadata: dict
-) -> float:
-    """Runs all stages from where their states stand; returns the seconds of training so far."""
-    began = time.monotonic()
-
-    def seconds() -> float:
-        return metadata["training_seconds"] + time.monotonic() - began
-
-    def save() -> None:
-        step = sum(int(state.num_updates) for state in states.values())
-        # The next call consumes the arrays while the checkpoint is still being written: save a copy.
-        copies = jax.tree.map(lambda leaf: np.array(leaf, copy=True), states)
-        checkpoints.save(step, copies, metadata | {"training_seconds": seconds()})
-
-    for stage in stages:
-        _fit_stage(stage, states, folder, save)
-    checkpoints.wait()
-    return seconds()
-
-
-def _fit_stage(stage: Stage, states: dict[str, TrainState], folder: Path, save: Callable[[], None]) -> None:
-    """Runs one stage to its end, changing its entry in `states`."""
-    schedule = stage.schedule
-    done = int(states[stage.name].num_updates)
-    if done == schedule.num_updates:
-        return
-    params = {name: state.params for name, state in states.items()}
-    last_saved, skipped = time.monotonic(), num_skipped(states[stage.name].opt_state)
-    sizes = dict(num_updates=schedule.num_updates, batch_size=schedule.batch_size, num_updates_done=done)
-    with RunLog(folder, stage=stage.name, **sizes) as log, contextlib.ExitStack() as listening:
-        request = StopRequest()
-        for state, losses in stage.run(states[stage.name], params):
-            if done == sizes["num_updates_done"]:
-                # Not before the first call: a signal while it compiles has nothing to wait for, and ends the process.
-                request = listening.enter_context(stop_requests())
-            states[stage.name] = state
-            done = int(state.num_updates)
-            _require_finite(losses, state, stage.name, skipped)
-            skipped = num_skipped(state.opt_state)
-            log.write(done, losses | {"num_skipped_updates": skipped})
-            if done == schedule.num_updates or time.monotonic() - last_saved > SECONDS_BETWEEN_CHECKPOINTS:
-                last_saved = time.monotonic()
-                save()
-            elif request.number is not None:
-                save()
-            if request.number is not None:
-                raise Stopped(request.number, sum(int(state.num_updates) for state in states.values()))
-
-
-def _require_finite(losses: Mapping[str, float], state: TrainState, stage: str, num_skipped_before: int) -> None:
-    """Warns of skipped updates; refuses to go on after too many, or with losses that no skipped update explains."""
-    done = int(state.num_updates)
-    require_progress(state.params, state.opt_state, stage, done)
-    if new := num_skipped(state.opt_state) - num_skipped_before:
-        warnings.warn(f"{new} updates of stage {stage} before {done} had no finite gradient: skipped", stacklevel=2)
-        return
-    for name, value in losses.items():
-        if not np.isfinite(value):
-            raise ValueError(
-                f"{name} of stage {stage} became {value} within the updates before {done}; the last "
-                f"checkpoint is good. Lower the learning rate and train into another folder"
-            )
-
-
-def read_alarms(folder: Path) -> dict[str, bool]:
-    """Returns which alarms stood in the last row of any stage; empty if there is no metrics.jsonl.
-
-    Raises:
-      ValueError: metrics.jsonl is damaged.
-    """
-    path = folder / "metrics.jsonl"
-    rows = read_jsonl(path) if path.is_file() else []
-    last_rows = {row.get("stage"): row for row in rows}
-    alarms = [item for row in last_rows.values() for item in row.items() if item[0].startswith("alarm_")]
-    return {name: any(value for other, value in alarms if other == name) for name, _ in alarms}
 
 
 def load_run(folder: Path, experiment: Experiment) -> Run:

@@ -29,10 +29,11 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Yields a request that a first signal fills in; a second one ends the process as if nobody had listened.
+    """Yields a request that a first signal fills in; a second one ends the process at once, without a word.
 
-    Signals that the process ignores stay ignored (a shell's background job ignores Ctrl-C), and in threads other than
-    the main one, which cannot listen, nothing changes.
+    By the system's own action: Python acts on a signal only when a compiled call is over, which can be minutes. Signals
+    that the process ignores stay ignored (a shell's background job ignores Ctrl-C), and in threads other than the main
+    one, which cannot listen, nothing changes.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -42,15 +43,13 @@ def stop_requests() -> Iterator[StopRequest]:
 
     def receive(number: int, frame: FrameType | None) -> None:
         request.number = number
-        restore()
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for other in before:
+            signal.signal(other, signal.SIG_DFL)
 
     for number in before:
         signal.signal(number, receive)
     try:
         yield request
     finally:
-        restore()
+        for number, handler in before.items():
+            signal.signal(number, handler)

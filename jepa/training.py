@@ -12,14 +12,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Key
 
 from jepa.envs.base import Env
 from jepa.latents import effective_rank
+from jepa.mesh import check_divisible, replicate, shard_batch
 from jepa.nonfinite import skip_nonfinite
 from jepa.objectives.code_separation import closest_codes
 from jepa.types import Trajectories, pytree, require_positive
@@ -81,29 +81,6 @@ class TrainState:
     """State of the optimizer."""
     num_updates: Int[Array, ""]
     """Updates done."""
-
-
-def data_mesh(devices: list[jax.Device] | None = None) -> Mesh:
-    """Returns a mesh over all devices (or the given ones) with the one axis "data"."""
-    return Mesh(np.array(devices or jax.devices()), ("data",))
-
-
-def shard_batch(batch: Any, mesh: Mesh) -> Any:
-    """Splits the first axis of every leaf over the devices, inside a compiled function."""
-    return jax.lax.with_sharding_constraint(batch, NamedSharding(mesh, PartitionSpec("data")))
-
-
-def replicate(tree: Any, mesh: Mesh) -> Any:
-    """Returns arrays that lie whole on every device of a mesh."""
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
-
-
-def check_divisible(batch_size: int, mesh: Mesh) -> None:
-    """Raises ValueError when a batch cannot be split evenly over the devices of a mesh."""
-    if batch_size % mesh.size:
-        raise ValueError(
-            f"a batch of {batch_size} cannot be split over {mesh.size} devices; choose a multiple of {mesh.size}"
-        )
 
 
 class Stage(abc.ABC):

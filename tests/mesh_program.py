@@ -17,12 +17,13 @@ from jepa.dataset import collect_walks
 from jepa.encoders.token_slots import TokenSlotsEncoder
 from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.evaluation import Evaluation, load_problems, solve
+from jepa.mesh import data_mesh, shard_batch
 from jepa.objectives.prediction import RolloutPrediction
 from jepa.objectives.sigreg import SIGReg
 from jepa.planners.beam_search import BeamSearch
 from jepa.predictors.reidentification import NearestCode
 from jepa.predictors.slot_mixer import SlotMixerPredictor
-from jepa.training import Schedule, data_mesh, sample_windows, shard_batch
+from jepa.training import Schedule, sample_windows
 from jepa.types import Trajectories
 from jepa.world_model import WorldModel
 

@@ -19,7 +19,7 @@ SOURCES = (*PACKAGE, *PROGRAMS, "configs/**/*.py", "benchmarks/**/*.py")
 
 # A module under jepa/ imports from its own line or from lines above it.
 LAYERS = (
-    {"types", "drawing"},
+    {"types", "drawing", "tensorboard_log", "array_files"},
     {"latents"},
     {"envs"},
     {"behaviours"},
@@ -29,6 +29,7 @@ LAYERS = (
     {"objectives"},
     {"world_model"},
     {"checkpoint", "run_log", "stopping", "nonfinite"},
+    {"mesh"},
     {"training"},
     {"costs"},
     {"actors"},
@@ -39,7 +40,8 @@ LAYERS = (
     {"answers"},
     {"diagnostics"},
     {"config"},
-    {"run_config"},
+    {"run_config", "alarms"},
+    {"run_folder", "fitting"},
     {"runs"},
     {"pretrained"},
     {"trained"},

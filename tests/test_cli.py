@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import signal
+import time
 import warnings
 from pathlib import Path
 
@@ -54,25 +55,28 @@ def test_every_number_of_an_experiment_is_a_flag(path):
         if isinstance(old, int | float) and not isinstance(old, bool)
     }
     words = [word for name, value in wanted.items() for word in (flag(name), str(value))]
-    changed, _ = parse_train([str(path), *words])
+    changed = parse_train([str(path), *words]).experiment
     assert leaves(changed) == leaves(experiment) | wanted
 
 
 def test_flags_change_what_they_name(tmp_path):
     path = str(CONFIGS[0])
-    plain, folder = parse_train([path])
-    assert folder == Path("runs") / CONFIGS[0].stem / "seed0"
-    changed, folder = parse_train([path, "--seed", "7", "--planner.width", "3", "--problems", "some.npz"])
-    assert differences(plain, changed).keys() == {"seed", "planner.width", "problems"}
+    plain = parse_train([path])
+    assert plain.run_dir == Path("runs") / CONFIGS[0].stem / "seed0"
+    command = parse_train([path, "--seed", "7", "--planner.width", "3", "--problems", "some.npz"])
+    changed = command.experiment
+    assert differences(plain.experiment, changed).keys() == {"seed", "planner.width", "problems"}
     assert changed.evaluation.problems == Path("some.npz")
-    assert folder == Path("runs") / CONFIGS[0].stem / "seed7"
-    assert parse_train([path, "--run-dir", str(tmp_path)])[1] == tmp_path
+    assert command.run_dir == Path("runs") / CONFIGS[0].stem / "seed7"
+    assert parse_train([path, "--run-dir", str(tmp_path)]).run_dir == tmp_path
+    assert plain.seconds_between_checkpoints == 30.0
+    assert parse_train([path, "--seconds-between-checkpoints", "0"]).seconds_between_checkpoints == 0.0
 
 
 def test_debug_has_a_folder_of_its_own():
-    experiment, folder = parse_train([str(CONFIGS[0]), "--debug"])
-    assert experiment == debug(load_config(CONFIGS[0]))
-    assert folder == Path("runs") / f"{CONFIGS[0].stem}-debug" / "seed0"
+    command = parse_train([str(CONFIGS[0]), "--debug"])
+    assert command.experiment == debug(load_config(CONFIGS[0]))
+    assert command.run_dir == Path("runs") / f"{CONFIGS[0].stem}-debug" / "seed0"
 
 
 def test_evaluation_starts_from_the_run(run_dir, tmp_path):
@@ -104,6 +108,7 @@ def test_debug_of_an_evaluation_leaves_training_as_it_is(run_dir):
         (["--planner.width", "2.5"], "invalid literal"),
         (["--world-model-training.learning-rate", "fast"], "could not convert"),
         (["--planner.width"], "Missing value"),
+        (["--seconds-between-checkpoints", "-1"], "must be a time"),
         (["stray"], "stray"),
         (["--world-model-training.num-updates", "77", "--world-model-training.updates-per-call", "50"], "multiple"),
     ],
@@ -207,6 +212,18 @@ def test_interruption_says_how_to_go_on(capsys):
         raise KeyboardInterrupt
     assert caught.value.code == 130
     assert "interrupted; training continues" in capsys.readouterr().err
+
+
+def test_an_interruption_that_python_drops_comes_again(capsys):
+    class CleanedUp:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as caught, user_errors():
+        CleanedUp()
+        time.sleep(5)
+    assert caught.value.code == 130
+    assert "interrupted" in capsys.readouterr().err
 
 
 def test_a_stopped_run_says_what_is_saved_and_exits_as_its_signal_asks(capsys):

@@ -78,10 +78,10 @@ def test_commands_say_what_the_cell_expects(place, tmp_path, debug):
     (cell,) = plan_cells(place.comparison("cube", **settings))
     (train, *train_words), (grade, *grade_words) = cell.commands
     try:
-        trained, folder = parse_train(train_words)
-        assert (train, grade, folder) == ("train.py", "eval.py", cell.folder)
+        command = parse_train(train_words)
+        assert (train, grade, command.run_dir) == ("train.py", "eval.py", cell.folder)
         cell.folder.mkdir(parents=True)
-        (cell.folder / "config.json").write_text(json.dumps(to_json(trained)))
+        (cell.folder / "config.json").write_text(json.dumps(to_json(command.experiment)))
         graded, folder, output, _ = parse_eval(grade_words)
     finally:
         jax.config.update("jax_disable_most_optimizations", False)  # --debug turns it on.

@@ -17,8 +17,8 @@ from jepa.envs.base import full_goal
 from jepa.envs.pocket_cube import PocketCube
 from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.evaluation import Evaluation, exact_lengths, exact_model, load_problems, solve
+from jepa.mesh import data_mesh
 from jepa.report import false_claim_fraction
-from jepa.training import data_mesh
 from jepa.types import Goal, Plan
 from jepa.world_model import WorldModel
 from tests.exact_world import breadth_first

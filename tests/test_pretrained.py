@@ -8,7 +8,7 @@ import pytest
 
 from jepa import pretrained
 from jepa.evaluation import Evaluation, load_problems, solve
-from jepa.training import data_mesh
+from jepa.mesh import data_mesh
 
 NAMES = pretrained.names()
 

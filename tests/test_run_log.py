@@ -129,6 +129,21 @@ with RunLog(Path({str(tmp_path)!r}), stage="world_model", num_updates=100, batch
     assert set(tensorboard_scalars(tmp_path / "tensorboard" / "world_model", "loss")) == {1, 2, 3}
 
 
+def test_a_row_that_does_not_fit_on_the_disk_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    expected = pytest.raises(ValueError, match=r"metrics\.jsonl could not be written: .*run the same command again")
+    with warnings.catch_warnings(), expected:
+        warnings.simplefilter("ignore")  # TensorBoard's file is full as well.
+        with RunLog(tmp_path, **STAGE) as log:
+            log.write(1, {"loss": 1.0})
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+            try:
+                log.write(2, {"loss": 1.0})
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [row["num_updates"] for row in read_jsonl(tmp_path / "metrics.jsonl")] == [1]
+
+
 @pytest.mark.parametrize(
     ("step", "metrics", "message"),
     [
@@ -251,7 +266,7 @@ def test_json_that_does_not_fit_on_the_disk_leaves_the_old_file(tmp_path: Path) 
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
     try:
-        with pytest.raises(OSError, match="File too large"):
+        with pytest.raises(ValueError, match=r"results\.json could not be written: File too large\. Free disk"):
             write_json_atomic(path, "new" * 1_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

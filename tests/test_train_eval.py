@@ -216,10 +216,10 @@ def test_own_puzzle_is_a_config_of_three_lines(tmp_path, monkeypatch):
         "config = dataclasses.replace(config, env=dataclasses.replace(config.env, rows=2))",
     )
     Path("configs/small_tiles.py").write_text("\n".join(lines))
-    experiment, folder = parse_train(["configs/small_tiles.py"])
+    command = parse_train(["configs/small_tiles.py"])
     shipped = load_config(ROOT / "configs" / "sliding_tiles.py")
-    assert differences(shipped, experiment) == {"env.rows": "3 -> 2"}
-    assert folder == Path("runs/small_tiles/seed0")
+    assert differences(shipped, command.experiment) == {"env.rows": "3 -> 2"}
+    assert command.run_dir == Path("runs/small_tiles/seed0")
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,12 @@ from jepa.costs.learning import CostLearning, CostStage, GoalRules
 from jepa.dataset import collect_walks
 from jepa.encoders.token_slots import TokenSlotsEncoder
 from jepa.envs.sliding_tiles import SlidingTiles
+from jepa.mesh import data_mesh
 from jepa.objectives.ema_target import EMATarget
 from jepa.objectives.prediction import RolloutPrediction
 from jepa.objectives.sigreg import SIGReg
 from jepa.predictors.slot_mixer import SlotMixerPredictor
-from jepa.training import Schedule, Stage, TrainState, WorldModelStage, data_mesh, sample_windows
+from jepa.training import Schedule, Stage, TrainState, WorldModelStage, sample_windows
 from jepa.types import Trajectories
 from jepa.world_model import WorldModel
 
@@ -224,4 +225,4 @@ def test_the_optimizer_is_adamw_warmed_up_decayed_and_clipped():
     np.testing.assert_allclose(sizes[:, 0], expected, atol=1e-4)
     assert (sizes[:, 2] == 0).all()
     clipped = optax.clip_by_global_norm(1.0).update(jnp.array([3.0, -4.0, 0.0]), optax.EmptyState())[0]
-    np.testing.assert_allclose(state[1][0].mu, clipped, atol=1e-4)
+    np.testing.assert_allclose(state.inner[1][0].mu, clipped, atol=1e-4)

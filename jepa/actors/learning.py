@@ -26,7 +26,8 @@ from jepa.actors.base import Actor, log_proposals
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.costs.imagination import Imagination, imagine_walks
 from jepa.latents import worst_slot_difference
-from jepa.training import FrozenWorldModelStage, Schedule, TrainState, WorldModelStage, check_divisible, shard_batch
+from jepa.mesh import check_divisible, shard_batch
+from jepa.training import FrozenWorldModelStage, Schedule, TrainState, WorldModelStage
 from jepa.types import Trajectories, pytree
 
 _NUM_DIAGNOSED = 16

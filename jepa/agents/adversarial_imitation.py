@@ -20,7 +20,8 @@ from jepa.agents.offline import rebuilt
 from jepa.agents.online import Episodes, Step, new_episodes
 from jepa.agents.ppo import PPO, ActorCritic, PPOSamples, PPOStage
 from jepa.envs.base import Env
-from jepa.training import Schedule, Stage, replicate
+from jepa.mesh import replicate
+from jepa.training import Schedule, Stage
 from jepa.types import Goal, Problem, Trajectories, pytree, require_positive
 
 MAX_LOGIT = 10.0

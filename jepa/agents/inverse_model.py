@@ -20,17 +20,10 @@ from jepa.agents.base import Agent, Params, PlanFunction
 from jepa.agents.latent_planner import check_goals, planning_model, trained_actor, trained_world_model
 from jepa.agents.offline import GoalSampling, draw_hindsight
 from jepa.envs.base import Env
+from jepa.mesh import check_divisible, shard_batch
 from jepa.planners.base import Planner
 from jepa.planners.proposal_search import ProposalSearch
-from jepa.training import (
-    FrozenWorldModelStage,
-    Schedule,
-    Stage,
-    TrainState,
-    WorldModelStage,
-    check_divisible,
-    shard_batch,
-)
+from jepa.training import FrozenWorldModelStage, Schedule, Stage, TrainState, WorldModelStage
 from jepa.types import Plan, Problem, Trajectories
 from jepa.world_model import WorldModel
 

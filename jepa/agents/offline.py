@@ -14,7 +14,8 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from jepa.agents.exact_model import exact_codes, exact_goal_codes
 from jepa.envs.base import Env, GoalKind, matches
-from jepa.training import ModuleStage, TrainState, check_divisible, replicate, shard_batch
+from jepa.mesh import check_divisible, replicate, shard_batch
+from jepa.training import ModuleStage, TrainState
 from jepa.types import Goal, Trajectories, pytree
 
 

@@ -17,7 +17,8 @@ from jepa.agents.exact_model import exact_codes, exact_goal_codes
 from jepa.agents.guided_search import GuidedSearch
 from jepa.agents.offline import hindsight_masks
 from jepa.envs.base import Env, matches
-from jepa.training import ModuleStage, Schedule, TrainState, check_divisible, replicate
+from jepa.mesh import check_divisible, replicate
+from jepa.training import ModuleStage, Schedule, TrainState
 from jepa.types import Goal, pytree, require_positive
 
 

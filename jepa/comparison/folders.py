@@ -113,20 +113,29 @@ def read_results(folder: Path, entry: Entry) -> Results:
     """
     summary = _read_object(folder / "summary.json")
     # Its `num_transitions` are the moves that were seen, which may be fewer than the experiment allows.
-    if summary.get("seed") != entry.experiment["seed"]:
-        raise ValueError(f"summary.json must have seed {entry.experiment['seed']}, came {summary.get('seed')}")
+    if summary.get("seed") != entry.seed:
+        raise ValueError(f"summary.json must have seed {entry.seed}, came {summary.get('seed')}")
     if summary.get("config") != entry.experiment:
         raise ValueError("summary.json is of another experiment than cell.json")
+    _require_figures(summary)
     try:
         results = _results(summary, read_jsonl(folder / "records.jsonl"))
         is_same_grading = abs(results.solved.mean() - summary["solved_fraction"]) < 1e-9
     except OSError as error:
         raise ValueError(f"records.jsonl cannot be read: {error.strerror}") from error
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, OverflowError) as error:
         raise ValueError(f"summary.json or records.jsonl is damaged or of another version: {error!r}") from error
     if len(results.solved) != summary.get("num_problems") or not is_same_grading:
         raise ValueError("summary.json and records.jsonl are not of the same grading")
     return results
+
+
+def _require_figures(summary: dict[str, Any]) -> None:
+    """Raises ValueError where tables could not show a summary: beside a few names it must hold numbers."""
+    types = {"method": str, "domain": str, "config": dict, "provenance": dict}
+    for name, value in summary.items():
+        if not isinstance(value, types.get(name, int | float | None)):
+            raise ValueError(f"summary.json is damaged or of another version: its {name} is a {type(value).__name__}")
 
 
 def _results(summary: dict[str, Any], records: list[dict[str, Any]]) -> Results:
@@ -186,7 +195,7 @@ def _read_object(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{path.name} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path.name} is damaged, it is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path.name} is damaged, it holds a {type(content).__name__}")

@@ -26,7 +26,8 @@ from jepa.costs.euclidean import EuclideanCost
 from jepa.costs.imagination import Imagination, ImaginedWalks, imagine_walks
 from jepa.costs.sibling_ranking import SiblingRanking
 from jepa.latents import leave_open
-from jepa.training import FrozenWorldModelStage, Schedule, TrainState, WorldModelStage, check_divisible, shard_batch
+from jepa.mesh import check_divisible, shard_batch
+from jepa.training import FrozenWorldModelStage, Schedule, TrainState, WorldModelStage
 from jepa.types import Trajectories, pytree, require_positive
 
 DRIFT_TOLERANCE = 0.2

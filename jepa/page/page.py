@@ -12,11 +12,11 @@ import numpy as np
 from jepa.drawing import COLOURS, Drawing
 from jepa.envs.base import Env, GoalKind
 from jepa.evaluation import Evaluation, solve
+from jepa.mesh import data_mesh
 from jepa.page.search_maps import SearchMap
 from jepa.page.stories import Story, choose, tell
 from jepa.report import Report
 from jepa.runs import Run
-from jepa.training import data_mesh
 from jepa.types import Problem
 
 _COLOURS = sorted(COLOURS)

@@ -18,7 +18,8 @@ from jepa.costs.imagination import Imagination, imagine_walks
 from jepa.dataset import collect_walks
 from jepa.envs.countdown import Countdown
 from jepa.envs.sliding_tiles import SlidingTiles
-from jepa.training import Schedule, WorldModelStage, data_mesh
+from jepa.mesh import data_mesh
+from jepa.training import Schedule, WorldModelStage
 from tests.discovery import discover
 from tests.exact_world import breadth_first, exact_world_model
 

@@ -15,10 +15,11 @@ from jepa.config import Experiment
 from jepa.dataset import collect_walks
 from jepa.envs.base import full_goal
 from jepa.envs.lights_out import LightsOut
+from jepa.mesh import data_mesh
 from jepa.planners.beam_search import BeamSearch
 from jepa.planners.proposal_search import ProposalSearch
 from jepa.runs import _num_transitions
-from jepa.training import Schedule, data_mesh
+from jepa.training import Schedule
 from jepa.types import Problem
 from tests.agents.test_baselines import fit
 

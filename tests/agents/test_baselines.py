@@ -33,11 +33,12 @@ from jepa.envs.base import Env
 from jepa.envs.countdown import Countdown
 from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.evaluation import Evaluation, PlanRecords, load_problems, solve
+from jepa.mesh import data_mesh
 from jepa.metrics import spearman
 from jepa.planners.beam_search import BeamSearch
 from jepa.planners.proposal_search import ProposalSearch
 from jepa.planners.random_shooting import RandomShooting
-from jepa.training import Schedule, data_mesh
+from jepa.training import Schedule
 from jepa.types import Trajectories
 from tests.agents.grid import SIZE, Grid, distances
 from tests.discovery import discover

@@ -10,7 +10,8 @@ from jepa.agents.evolution import EvolutionStrategies
 from jepa.agents.online import Episodes
 from jepa.behaviours import RandomWalks
 from jepa.dataset import collect_walks
-from jepa.training import Schedule, data_mesh
+from jepa.mesh import data_mesh
+from jepa.training import Schedule
 from tests.agents.grid import Grid
 
 GRID = Grid()

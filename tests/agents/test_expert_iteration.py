@@ -13,8 +13,9 @@ from jepa.agents.online import Episodes
 from jepa.behaviours import RandomWalks
 from jepa.dataset import collect_walks
 from jepa.envs.sliding_tiles import SlidingTiles
+from jepa.mesh import data_mesh
 from jepa.planners.proposal_search import ProposalSearch
-from jepa.training import Schedule, data_mesh
+from jepa.training import Schedule
 
 TILES = SlidingTiles(rows=2, columns=3)
 NOTHING = collect_walks(TILES, RandomWalks(walk_length=1), 1, 0)

@@ -13,9 +13,10 @@ from jepa.agents.online import Episodes
 from jepa.behaviours import RandomWalks
 from jepa.dataset import collect_walks
 from jepa.envs.base import full_goal
+from jepa.mesh import data_mesh
 from jepa.planners.tree_search import GumbelTreeSearch
 from jepa.predictors.mlp import MLPPredictor
-from jepa.training import Schedule, data_mesh
+from jepa.training import Schedule
 from jepa.types import Problem
 from tests.agents.grid import SIZE, Grid, distances
 from tests.agents.test_baselines import fit

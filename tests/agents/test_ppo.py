@@ -15,8 +15,9 @@ from jepa.dataset import collect_walks
 from jepa.envs.base import full_goal
 from jepa.envs.countdown import Countdown
 from jepa.envs.sliding_tiles import SlidingTiles
+from jepa.mesh import data_mesh
 from jepa.planners.proposal_search import ProposalSearch
-from jepa.training import Schedule, data_mesh
+from jepa.training import Schedule
 from jepa.types import Problem
 from tests.agents.grid import SIZE, Grid, distances
 from tests.agents.test_baselines import fit

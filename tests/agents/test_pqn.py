@@ -11,7 +11,8 @@ from jepa.agents.pqn import PQN
 from jepa.agents.rollouts import lambda_returns
 from jepa.behaviours import RandomWalks
 from jepa.dataset import collect_walks
-from jepa.training import Schedule, data_mesh
+from jepa.mesh import data_mesh
+from jepa.training import Schedule
 from tests.agents.grid import SIZE, Grid, distances
 from tests.agents.test_baselines import fit, grid_pairs
 

@@ -13,7 +13,8 @@ from jepa.agents.q_learning_online import OnlineQLearning
 from jepa.behaviours import RandomWalks
 from jepa.dataset import collect_walks
 from jepa.envs.base import full_goal
-from jepa.training import Schedule, data_mesh
+from jepa.mesh import data_mesh
+from jepa.training import Schedule
 from jepa.types import Problem
 from tests.agents.grid import SIZE, Grid, distances
 from tests.agents.test_baselines import fit

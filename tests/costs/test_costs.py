@@ -19,8 +19,9 @@ from jepa.dataset import collect_walks
 from jepa.encoders.trunks import AttentionTrunk
 from jepa.envs.countdown import Countdown
 from jepa.envs.sliding_tiles import SlidingTiles
+from jepa.mesh import data_mesh
 from jepa.metrics import spearman
-from jepa.training import Schedule, WorldModelStage, data_mesh
+from jepa.training import Schedule, WorldModelStage
 from tests.discovery import discover
 from tests.exact_world import ExactPredictor, ExactPredictorModule, breadth_first, exact_world_model
 
