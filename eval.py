@@ -6,12 +6,13 @@ Compares methods: `python eval.py compare configs/comparison/*.py`, then or mean
 
 import sys
 
-from jepa.cli import parse_eval, user_errors
+from jepa.cli import EvalCommand, parse_eval, user_errors
 from jepa.comparison.command import compare, report_comparison
 from jepa.console import print_report, progress
 from jepa.page.page import write_page
-from jepa.report import evaluate_run, require_writable, write_report
-from jepa.runs import load_run
+from jepa.processes import Watchdog, is_first, join, on_first
+from jepa.report import Report, evaluate_run, require_writable, write_report
+from jepa.runs import Run, load_run
 from jepa.solve_command import solve_problems
 
 COMMANDS = {"compare": compare, "report": report_comparison, "solve": solve_problems}
@@ -27,15 +28,23 @@ def main() -> None:
 
 def grade() -> None:
     """Grades one run."""
-    experiment, folder, output, wants_page = parse_eval(sys.argv[1:])
-    run = load_run(folder, experiment)
-    require_writable(output)
-    with progress() as show:
+    command, folder = parse_eval(sys.argv[1:])
+    join(command.processes)
+    run = load_run(folder, command.experiment)
+    on_first(lambda: require_writable(command.output_dir))
+    with Watchdog(command.processes.watchdog_seconds) as watchdog, progress(watchdog) as show:
         report = evaluate_run(run, show)
+    if is_first():
+        tell(report, run, command)
+
+
+def tell(report: Report, run: Run, command: EvalCommand) -> None:
+    """Writes the results, prints them, and makes their page."""
+    output = command.output_dir
     path = write_report(report, output)
-    print_report(report, experiment.env)
+    print_report(report, command.experiment.env)
     print(f"\nWritten to {path} and {output / 'records.jsonl'}")
-    if wants_page:
+    if command.html:
         write_page(run, report, output / "page.html")
         print(f"Plans to watch: open {output / 'page.html'} in a browser")
 

@@ -125,6 +125,7 @@ class Checkpoints:
         step, self._pending = self._pending, None
         try:
             self._manager.wait_until_finished()
+            multihost_utils.sync_global_devices("checkpoint")  # Process 0 puts it in place, perhaps later.
             self._path(step).stat()  # Orbax can fail without an error.
         except Exception as error:  # Whatever a disk can do; always passed on.
             self._manager = None  # Its list of checkpoints is wrong now.

@@ -19,6 +19,7 @@ import jax
 import tyro
 
 from jepa.config import Experiment, debug, is_refusal, load_config
+from jepa.processes import Processes, ending_together, leave, with_environment
 from jepa.run_config import read_config
 from jepa.runs import SECONDS_BETWEEN_CHECKPOINTS
 from jepa.stopping import Stopped
@@ -38,6 +39,8 @@ class TrainCommand:
     """Shrink everything to a few updates and problems, to try the whole path in seconds."""
     seconds_between_checkpoints: float = SECONDS_BETWEEN_CHECKPOINTS
     """How much training is lost at most when the process is killed; fewer seconds cost speed, and change no result."""
+    processes: Annotated[Processes, tyro.conf.OmitArgPrefixes] = Processes()
+    """Several processes that train together, one for each host or device."""
 
     def __post_init__(self):
         """Refuses what is no time."""
@@ -58,6 +61,8 @@ class EvalCommand:
     """Also write page.html there: plans to watch, move by move, in any browser."""
     debug: bool = False
     """Shrink planner and problems, to try the whole path in seconds."""
+    processes: Annotated[Processes, tyro.conf.OmitArgPrefixes] = Processes()
+    """Several processes that plan together, each on its devices' share of every batch of problems."""
 
 
 def parse_train(arguments: list[str]) -> TrainCommand:
@@ -74,11 +79,13 @@ def parse_train(arguments: list[str]) -> TrainCommand:
     experiment = _debug(command.experiment) if command.debug else command.experiment
     name = f"{path.stem}-debug" if command.debug else path.stem
     run_dir = command.run_dir or Path("runs") / name / f"seed{experiment.seed}"
-    return dataclasses.replace(command, experiment=experiment, run_dir=run_dir)
+    return dataclasses.replace(
+        command, experiment=experiment, run_dir=run_dir, processes=with_environment(command.processes)
+    )
 
 
-def parse_eval(arguments: list[str]) -> tuple[Experiment, Path, Path, bool]:
-    """Returns the experiment, the run folder, the output folder, and whether a page is wanted.
+def parse_eval(arguments: list[str]) -> tuple[EvalCommand, Path]:
+    """Returns what a command line asks for, its experiment as it is to be graded, and the run folder.
 
     Raises:
       ValueError: there is no such run.
@@ -92,7 +99,9 @@ def parse_eval(arguments: list[str]) -> tuple[Experiment, Path, Path, bool]:
         graded = _debug(experiment)
         agent = dataclasses.replace(trained.agent, planner=graded.agent.planner)
         experiment = dataclasses.replace(experiment, agent=agent, evaluation=graded.evaluation)
-    return experiment, run_dir, command.output_dir or run_dir, command.html
+    output_dir = command.output_dir or run_dir
+    processes = with_environment(command.processes)
+    return dataclasses.replace(command, experiment=experiment, output_dir=output_dir, processes=processes), run_dir
 
 
 def _parse(default: Command, arguments: list[str], about: str) -> Command:
@@ -130,7 +139,7 @@ def user_errors() -> Iterator[None]:
 
     Errors of the program keep their traceback; the environment variable JEPA_TRACEBACK=1 shows that of all.
     """
-    with warnings.catch_warnings(), _with_dropped_errors():
+    with ending_together(), warnings.catch_warnings(), _with_dropped_errors():
         warnings.showwarning = _show_warning
         if not os.environ.get("JEPA_TRACEBACK"):  # Orbax logs pages of what it then raises as an error.
             absl.logging.set_verbosity(absl.logging.FATAL)
@@ -148,10 +157,9 @@ def user_errors() -> Iterator[None]:
             sys.exit(1)
         except Stopped as stop:
             name = signal.Signals(stop.number).name
-            print(
-                f"\n{name}: stopped after {stop.num_updates:,} updates, all saved; the same command continues",
-                file=sys.stderr,
-            )
+            text = f"\n{name}: stopped after {stop.num_updates:,} updates, all saved; the same command continues"
+            print(text, file=sys.stderr)
+            leave()
             sys.exit(128 + stop.number)
         except KeyboardInterrupt:
             print("\ninterrupted; training continues from its last checkpoint with the same command", file=sys.stderr)

@@ -15,20 +15,30 @@ from rich.table import Table
 from jepa.alarms import ALARMS
 from jepa.diagnostics import ROLLOUT_LENGTHS
 from jepa.envs.base import Env
+from jepa.processes import Watchdog, is_first
 from jepa.report import Report
 
 _SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextlib.contextmanager
-def progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Yields a function that shows a phase, how much of it is done and of how much, on stderr.
+def progress(watchdog: Watchdog) -> Iterator[Callable[[str, int, int], None]]:
+    """Yields a function that shows a phase, how much of it is done and of how much, on stderr; a watchdog hears of it.
 
     A bar for each phase in a terminal; elsewhere a line now and then, and one for the end of each phase.
     """
-    if not sys.stderr.isatty():
-        yield _show_lines()
-        return
+
+    def heard(phase: str, done: int, total: int) -> None:
+        watchdog.hear()
+        if is_first():
+            show(phase, done, total)
+
+    with _bars() if sys.stderr.isatty() and is_first() else contextlib.nullcontext(_show_lines()) as show:
+        yield heard
+
+
+@contextlib.contextmanager
+def _bars() -> Iterator[Callable[[str, int, int], None]]:
     columns = ("{task.description:20}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as bars:
         tasks = {}

@@ -19,6 +19,7 @@ from jepa.agents.latent_planner import LatentPlanner, planning_model
 from jepa.array_files import arrays_from_npz
 from jepa.costs.base import CostModule
 from jepa.envs.base import Env
+from jepa.mesh import replicate, split
 from jepa.planners.base import PlanningModel
 from jepa.types import Goal, Plan, Problem
 from jepa.world_model import WorldModelModule
@@ -169,21 +170,26 @@ def solve(
     count = problems.start.shape[0]
     wanted = config.problems_per_batch or count
     size = -(-min(wanted, count) // mesh.size) * mesh.size
-    sharding = NamedSharding(mesh, PartitionSpec("data"))
-    everywhere = NamedSharding(mesh, PartitionSpec())
-    plan = jax.jit(plan_function, in_shardings=(everywhere, sharding, everywhere))
-    params = jax.device_put(params, everywhere)
-    key = jax.random.key(config.problem_seed)
+
+    def plan(params: Params, problems: Problem, number: Int[Array, ""]) -> Plan:
+        return plan_function(params, problems, jax.random.fold_in(jax.random.key(config.problem_seed), number))
+
+    # Plans come back whole to every process, each of which grades all of them.
+    compiled = jax.jit(plan, out_shardings=NamedSharding(mesh, PartitionSpec()))
+    params = replicate(params, mesh)
     on_batch(0)
     # The last batch is filled up with repeated problems: one shape, one compilation.
     batches = [np.arange(start, start + size) % count for start in range(0, count, size)]
-    compiled = plan.lower(params, jax.tree.map(lambda x: x[batches[0]], problems), key).compile()
     results, seconds = [], 0.0
     for number, indices in enumerate(batches):
-        batch = jax.device_put(jax.tree.map(lambda x, i=indices: x[i], problems), sharding)
+        batch = jax.tree.map(lambda x, i=indices: np.asarray(x)[i], problems)
+        arguments = params, split(batch, mesh), replicate(np.int32(number), mesh)
+        if number == 0:
+            compiled = compiled.lower(*arguments).compile()
         began = time.perf_counter()
-        plans = jax.block_until_ready(compiled(params, batch, jax.random.fold_in(key, number)))
+        plans = jax.block_until_ready(compiled(*arguments))
         seconds += time.perf_counter() - began
+        plans = jax.tree.map(np.asarray, plans)
         results.append(jax.tree.map(np.asarray, (plans, _verify(env, batch, plans.actions))))
         on_batch(min(count, (number + 1) * size))
     plans, (solved, lengths) = jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *results)

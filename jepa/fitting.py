@@ -11,6 +11,7 @@ import numpy as np
 
 from jepa.checkpoint import Checkpoints
 from jepa.nonfinite import num_skipped, require_progress
+from jepa.processes import Watchdog, exchange_numbers, is_first
 from jepa.run_log import RunLog
 from jepa.stopping import Stopped, StopRequest, stop_requests
 from jepa.training import Stage, TrainState
@@ -23,8 +24,12 @@ def fit(
     checkpoints: Checkpoints,
     metadata: dict,
     seconds_between_checkpoints: float,
+    watchdog: Watchdog,
 ) -> float:
-    """Runs all stages from where their states stand; returns the seconds of training so far."""
+    """Runs all stages from where their states stand; returns the seconds of training so far.
+
+    Several processes do the same here, each with its devices' share of every batch; process 0 alone writes the log.
+    """
     began = time.monotonic()
 
     def seconds() -> float:
@@ -37,7 +42,7 @@ def fit(
         checkpoints.save(step, copies, metadata | {"training_seconds": seconds()})
 
     for stage in stages:
-        _fit_stage(stage, states, folder, save, seconds_between_checkpoints)
+        _fit_stage(stage, states, folder, save, seconds_between_checkpoints, watchdog)
     checkpoints.wait()
     return seconds()
 
@@ -48,6 +53,7 @@ def _fit_stage(
     folder: Path,
     save: Callable[[], None],
     seconds_between_checkpoints: float,
+    watchdog: Watchdog,
 ) -> None:
     """Runs one stage to its end, changing its entry in `states`."""
     schedule = stage.schedule
@@ -57,7 +63,7 @@ def _fit_stage(
     params = {name: state.params for name, state in states.items()}
     last_saved, skipped = time.monotonic(), num_skipped(states[stage.name].opt_state)
     sizes = dict(num_updates=schedule.num_updates, batch_size=schedule.batch_size, num_updates_done=done)
-    with RunLog(folder, stage=stage.name, **sizes) as log, contextlib.ExitStack() as listening:
+    with _log(folder, stage.name, **sizes) as log, contextlib.ExitStack() as listening:
         request = StopRequest()
         for state, losses in stage.run(states[stage.name], params):
             if done == sizes["num_updates_done"]:
@@ -67,14 +73,26 @@ def _fit_stage(
             done = int(state.num_updates)
             _require_finite(losses, state, stage.name, skipped)
             skipped = num_skipped(state.opt_state)
-            log.write(done, losses | {"num_skipped_updates": skipped})
-            if done == schedule.num_updates or time.monotonic() - last_saved > seconds_between_checkpoints:
+            if log is not None:
+                log.write(done, losses | {"num_skipped_updates": skipped})
+            is_due = done == schedule.num_updates or time.monotonic() - last_saved > seconds_between_checkpoints
+            is_due, signal_number = _agree(is_due, request.number)
+            if is_due or signal_number is not None:
                 last_saved = time.monotonic()
                 save()
-            elif request.number is not None:
-                save()
-            if request.number is not None:
-                raise Stopped(request.number, sum(int(state.num_updates) for state in states.values()))
+            watchdog.hear()
+            if signal_number is not None:
+                raise Stopped(signal_number, sum(int(state.num_updates) for state in states.values()))
+
+
+def _log(folder: Path, stage: str, **sizes: int) -> contextlib.AbstractContextManager[RunLog | None]:
+    return RunLog(folder, stage=stage, **sizes) if is_first() else contextlib.nullcontext()
+
+
+def _agree(is_due: bool, signal_number: int | None) -> tuple[bool, int | None]:
+    """Returns what all processes do: they save when the clock of process 0 says so, and stop if any was asked to."""
+    numbers = exchange_numbers(is_due, signal_number or 0)
+    return bool(numbers[0, 0]), int(numbers[:, 1].max()) or None
 
 
 def _require_finite(losses: Mapping[str, float], state: TrainState, stage: str, num_skipped_before: int) -> None:

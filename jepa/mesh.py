@@ -18,8 +18,24 @@ def shard_batch(batch: Any, mesh: Mesh) -> Any:
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
-    """Returns arrays that lie whole on every device of a mesh."""
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    """Returns arrays that lie whole on every device of a mesh; every process must have the same ones."""
+    return _put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def split(tree: Any, mesh: Mesh) -> Any:
+    """Returns arrays whose first axis is split over the devices; every process must have the same whole ones."""
+    return _put(tree, NamedSharding(mesh, PartitionSpec("data")))
+
+
+def _put(tree: Any, sharding: NamedSharding) -> Any:
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    def put(leaf: Any) -> jax.Array:  # Each process gives its own devices what they hold, without asking the others.
+        host = np.asarray(leaf)
+        return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+    return jax.tree.map(put, tree)
 
 
 def check_divisible(batch_size: int, mesh: Mesh) -> None:

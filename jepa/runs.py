@@ -9,8 +9,10 @@ checkpoints/       all stages' states, verified by digests when read
 summary.json, records.jsonl   written by eval.py
 """
 
+import contextlib
 import dataclasses
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from jepa.config import Experiment, to_json
 from jepa.dataset import collect, load_dataset
 from jepa.fitting import fit
 from jepa.mesh import data_mesh
+from jepa.processes import Watchdog, is_first, on_first, require_same
 from jepa.run_config import changed_training, listed, read_config
 from jepa.run_folder import make_run_folder, remove_leftovers, write_provenance
 from jepa.run_log import write_json_atomic
@@ -59,24 +62,33 @@ def train(
     folder: Path,
     say: Callable[[str], None],
     seconds_between_checkpoints: float = SECONDS_BETWEEN_CHECKPOINTS,
+    watchdog_seconds: float | None = None,
 ) -> None:
     """Trains into a folder, or continues there, or says that it is complete.
+
+    Several processes that have found each other all call this with the same arguments, on a file system that they
+    share.
 
     Args:
       experiment: what to train.
       folder: the run folder; a run of another experiment in it is refused, never overwritten.
-      say: receives progress in sentences.
+      say: receives progress in sentences, in process 0 alone.
       seconds_between_checkpoints: how much training a killed process loses at most; changes no result.
+      watchdog_seconds: ends the process after so long without progress; 0 for never, None for the usual.
 
     Raises:
       ValueError: the folder holds another experiment, is in use or cannot be written, data or checkpoints are
-        damaged, or the loss is not finite.
+        damaged, processes were given different experiments, or the loss is not finite.
     """
-    resolved = to_json(experiment)
-    make_run_folder(folder)
-    with run_lock(folder), Checkpoints(folder / "checkpoints") as checkpoints:
-        _require_free(experiment, folder, checkpoints)
-        remove_leftovers(folder)
+    if not is_first():
+        say = _say_nothing
+    require_same("experiment", json.dumps(to_json(experiment), sort_keys=True))
+    with (
+        Watchdog(watchdog_seconds) as watchdog,
+        contextlib.ExitStack() as held,
+        Checkpoints(folder / "checkpoints") as checkpoints,
+    ):
+        on_first(lambda: _claim(experiment, folder, checkpoints, held))
         stages = _stages(experiment, _no_trajectories(experiment))
         states, metadata, done = _states(stages, checkpoints)
         total = sum(stage.schedule.num_updates for stage in stages)
@@ -85,20 +97,40 @@ def train(
             trajectories = (
                 _no_trajectories(experiment) if plays else _record(experiment, metadata.get("data_sha256"), say)
             )
-            write_json_atomic(folder / "config.json", resolved)
-            write_provenance(folder, done)
+            on_first(lambda: _mark(experiment, folder, done))
             if done:
                 say(f"Resuming after {done:,} of {total:,} updates")
             metadata = {"training_seconds": 0.0, "data_sha256": _sha256(trajectories)} | metadata
+            require_same("recorded moves", metadata["data_sha256"])
             stages = _stages(experiment, trajectories)
-            seconds = fit(stages, states, folder, checkpoints, metadata, seconds_between_checkpoints)
+            watchdog.hear()
+            seconds = fit(stages, states, folder, checkpoints, metadata, seconds_between_checkpoints, watchdog)
             say(f"Trained {total:,} updates in {seconds:.0f} s")
         else:
-            write_json_atomic(folder / "config.json", resolved)  # Its planner may be another one.
+            # Its planner may be another one.
+            on_first(lambda: write_json_atomic(folder / "config.json", to_json(experiment)))
             seconds = metadata.get("training_seconds", 0.0)  # Nothing was saved if there is nothing to learn.
             say(f"The run is complete: {total:,} updates in {seconds:.0f} s. Nothing to do")
         for name in [name for name, stands in read_alarms(folder).items() if stands]:
             say(f"WARNING: {name}: {ALARMS.get(name, 'it stands at the end of its stage')}")
+
+
+def _say_nothing(text: str) -> None:
+    """What processes other than the first say."""
+
+
+def _claim(experiment: Experiment, folder: Path, checkpoints: Checkpoints, held: contextlib.ExitStack) -> None:
+    """Makes a run folder and keeps others out of it, or refuses it."""
+    make_run_folder(folder)
+    held.enter_context(run_lock(folder))
+    _require_free(experiment, folder, checkpoints)
+    remove_leftovers(folder)
+
+
+def _mark(experiment: Experiment, folder: Path, num_updates_done: int) -> None:
+    """Says in the folder what is trained, and with what."""
+    write_json_atomic(folder / "config.json", to_json(experiment))
+    write_provenance(folder, num_updates_done)
 
 
 def _require_free(experiment: Experiment, folder: Path, checkpoints: Checkpoints) -> None:
@@ -154,7 +186,12 @@ def untrained_states(experiment: Experiment) -> dict[str, TrainState]:
 
 def _record(experiment: Experiment, sha256: str | None, say: Callable[[str], None]) -> Trajectories:
     """Returns the recorded moves, which a resumed run needs to be the same as before."""
-    folder = collect(experiment.env, experiment.behaviour, experiment.num_transitions, experiment.seed, DATA_ROOT)
+
+    def find() -> Path:
+        return collect(experiment.env, experiment.behaviour, experiment.num_transitions, experiment.seed, DATA_ROOT)
+
+    # The others find what process 0 has recorded, or record it once more if they do not see its files.
+    folder = on_first(find) or find()
     trajectories = load_dataset(folder, experiment.env)
     if sha256 not in (None, _sha256(trajectories)):
         raise ValueError(

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
 from jepa.envs.base import Env
@@ -137,7 +137,7 @@ class Stage(abc.ABC):
             )
             return state, jax.tree.map(_finite_mean, losses) | self.diagnose(state, resources)
 
-        return jax.jit(updates, donate_argnums=0)
+        return jax.jit(updates, donate_argnums=0, out_shardings=NamedSharding(self.mesh, PartitionSpec()))
 
 
 class ModuleStage(Stage):

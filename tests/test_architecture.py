@@ -28,7 +28,7 @@ LAYERS = (
     {"predictors"},
     {"objectives"},
     {"world_model"},
-    {"checkpoint", "run_log", "stopping", "nonfinite"},
+    {"checkpoint", "run_log", "stopping", "nonfinite", "processes"},
     {"mesh"},
     {"training"},
     {"costs"},

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from jepa import config as config_module
-from jepa.cli import parse_eval, parse_train, user_errors
+from jepa.cli import EvalCommand, parse_eval, parse_train, user_errors
 from jepa.config import Experiment, debug, differences, load_config, to_json
 from jepa.envs.pocket_cube import PocketCube
 from jepa.stopping import Stopped
@@ -80,19 +80,19 @@ def test_debug_has_a_folder_of_its_own():
 
 
 def test_evaluation_starts_from_the_run(run_dir, tmp_path):
-    assert parse_eval([str(run_dir)]) == (EXPERIMENT, run_dir, run_dir, False)
+    assert parse_eval([str(run_dir)]) == (EvalCommand(experiment=EXPERIMENT, output_dir=run_dir), run_dir)
     words = ["--num-problems", "20", "--planner.width", "64", "--output-dir", str(tmp_path / "out")]
-    experiment, folder, output, _ = parse_eval([str(run_dir), *words])
-    assert differences(EXPERIMENT, experiment) == {
+    command, folder = parse_eval([str(run_dir), *words])
+    assert differences(EXPERIMENT, command.experiment) == {
         "num_problems": "1000 -> 20",
         "planner.width": "256 -> 64",
     }
-    assert (folder, output) == (run_dir, tmp_path / "out")
+    assert (folder, command.output_dir) == (run_dir, tmp_path / "out")
 
 
 def test_debug_of_an_evaluation_leaves_training_as_it_is(run_dir):
-    experiment, *_ = parse_eval([str(run_dir), "--debug", "--planner.horizon", "5"])
-    assert differences(EXPERIMENT, experiment).keys() == {
+    command, _ = parse_eval([str(run_dir), "--debug", "--planner.horizon", "5"])
+    assert differences(EXPERIMENT, command.experiment).keys() == {
         "num_problems",
         "planner.width",
         "planner.horizon",
@@ -109,6 +109,9 @@ def test_debug_of_an_evaluation_leaves_training_as_it_is(run_dir):
         (["--world-model-training.learning-rate", "fast"], "could not convert"),
         (["--planner.width"], "Missing value"),
         (["--seconds-between-checkpoints", "-1"], "must be a time"),
+        (["--watchdog-seconds", "-1"], "must be a time"),
+        (["--coordinator", "localhost:1234"], "host:port needs"),
+        (["--num-processes", "2"], "need --coordinator"),
         (["stray"], "stray"),
         (["--world-model-training.num-updates", "77", "--world-model-training.updates-per-call", "50"], "multiple"),
     ],

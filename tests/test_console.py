@@ -14,6 +14,7 @@ from jepa.envs.base import full_goal
 from jepa.envs.pocket_cube import PocketCube
 from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.evaluation import PlanRecords
+from jepa.processes import Watchdog
 from jepa.report import Report
 from jepa.types import Problem
 
@@ -176,7 +177,7 @@ def clock(monkeypatch):
 
 
 def test_progress_in_a_file_is_a_line_now_and_then(capsys, clock):
-    with progress() as show:
+    with progress(Watchdog(0.0)) as show:
         for done in range(0, 101, 10):
             show("learned model", done, 100)
             clock[0] += 3.0
@@ -194,7 +195,7 @@ def test_progress_in_a_file_is_a_line_now_and_then(capsys, clock):
 
 def test_progress_in_a_terminal_is_a_bar_on_stderr(capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    with progress() as show:
+    with progress(Watchdog(0.0)) as show:
         show("learned model", 0, 100)
         show("learned model", 100, 100)
         show("exact model", 50, 100)
