@@ -27,6 +27,8 @@ WATCHDOG_SECONDS = 1800.0
 _HEARTBEAT_SECONDS, _SHUTDOWN_SECONDS = 10, 15
 _SECONDS_FOR_OTHERS = 0.5
 """How long process 0 outlives a failure: the others, which hear of its end as of a crash, can say their own first."""
+_ENDED = "jepa/ended/"
+_WORDS_OF_EXCHANGE = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "coordination")
 
 T = TypeVar("T")
 
@@ -217,7 +219,7 @@ def leave() -> None:
 def ending_together() -> Iterator[None]:
     """Ends this process at once when the block fails, as the others would wait for it in vain; alone, changes nothing.
 
-    An error of the exchange itself is told as what it is: the end of another process.
+    It leaves word with the coordinator. A process whose exchange with another one fails asks there which has ended.
     """
     try:
         yield
@@ -225,14 +227,14 @@ def ending_together() -> Iterator[None]:
     except BaseException as error:
         if not jax.distributed.is_initialized():
             raise
-        if isinstance(error, SystemExit):
-            code = error.code if isinstance(error.code, int) else 1
-        else:
-            code = 1
-            lost = _lost_processes() if isinstance(error, RuntimeError | ValueError) else []
+        code = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1
+        if not isinstance(error, SystemExit):
             traceback.print_exc()
-            for number in lost:
-                print(f"error: process {number} has ended; the same command continues", file=sys.stderr)
+        if _is_of_exchange(error):
+            for number, reason in _ended().items():
+                print(f"error: process {number} {reason}; start all of them anew to continue", file=sys.stderr)
+        else:
+            _quickly(lambda: _coordinator().key_value_set(f"{_ENDED}{jax.process_index()}", _ENDED))
         sys.stdout.flush()
         sys.stderr.flush()
         if jax.process_index() == 0:
@@ -240,16 +242,42 @@ def ending_together() -> Iterator[None]:
         os._exit(code)
 
 
-def _lost_processes() -> list[int]:
-    """Returns the processes that the coordinator no longer hears of, as far as it says so quickly."""
-    found: dict[str, Any] = {}
+def _is_of_exchange(error: BaseException | None) -> bool:
+    """Whether an error, or what it was raised from, is that of an exchange with other processes."""
+    while error is not None:
+        if any(word in str(error) for word in _WORDS_OF_EXCHANGE):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
-    def ask() -> None:
-        from jax._src import distributed  # There is no public way to ask; without an answer nobody is named.
 
-        found["live"] = distributed.global_state.client.get_live_nodes(list(range(jax.process_count())))
+def _ended() -> dict[int, str]:
+    """Returns which processes have ended, and how: what they have said themselves, else who is no longer heard of."""
+    announced = _quickly(lambda: _coordinator().key_value_dir_get(_ENDED))
+    if announced is None:
+        return {0: "cannot be reached"}
+    if announced:
+        return {int(key.rpartition("/")[2]): "has failed, see what it says" for key, _ in announced}
+    everyone = list(range(jax.process_count()))
+    live = _quickly(lambda: _coordinator().get_live_nodes(everyone), seconds=_HEARTBEAT_SECONDS + 3.0)
+    return {number: "has ended without a word" for number in everyone if live is not None and number not in live}
 
-    asking = threading.Thread(target=ask, daemon=True)
+
+def _coordinator() -> Any:
+    from jax._src import distributed  # There is no public way to ask; without an answer nobody is named.
+
+    return distributed.global_state.client
+
+
+def _quickly(ask: Callable[[], T], seconds: float = 2.0) -> T | None:
+    """Returns an answer; None if it does not come in time, or only an error."""
+    answers: list[T] = []
+
+    def listen() -> None:
+        with contextlib.suppress(Exception):
+            answers.append(ask())
+
+    asking = threading.Thread(target=listen, daemon=True)
     asking.start()
-    asking.join(timeout=2.0)
-    return sorted(set(range(jax.process_count())) - set(found["live"])) if "live" in found else []
+    asking.join(timeout=seconds)
+    return answers[0] if answers else None

@@ -58,16 +58,17 @@ class Workplace:
         kept = {name: value for name, value in os.environ.items() if name != "JEPA_TRACEBACK"}
         return kept | {
             "JAX_PLATFORMS": "cpu",
+            "PYTHONPATH": str(ROOT),
             "JAX_COMPILATION_CACHE_DIR": str(self.compiled),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         }
 
-    def start(self, program: str, *words: object, **options: Any) -> subprocess.Popen:
+    def start(self, program: str, *words: object, devices: int = 1, **options: Any) -> subprocess.Popen:
         """Starts a program of the repository here; what it prints goes to pipes unless the options say otherwise."""
         command = [sys.executable, str(ROOT / program), *map(str, words)]
         usual = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        usual |= {"cwd": self.folder, "env": self.environment()}
+        usual |= {"cwd": self.folder, "env": self.environment() | {"JAX_NUM_CPU_DEVICES": str(devices)}}
         return subprocess.Popen(command, **(usual | options))
 
     def run(self, program: str, *words: object, **options: Any) -> subprocess.CompletedProcess:
@@ -80,9 +81,9 @@ class Workplace:
                 raise
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
-    def trained(self, config: str, run: str, *words: object) -> Path:
+    def trained(self, config: str, run: str, *words: object, **options: Any) -> Path:
         """Trains in one go, and returns the run folder."""
-        ended = self.run("train.py", config, "--run-dir", run, *words)
+        ended = self.run("train.py", config, "--run-dir", run, *words, **options)
         assert ended.returncode == 0, ended.stderr
         return self.folder / run
 
