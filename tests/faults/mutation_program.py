@@ -40,6 +40,8 @@ from tests.faults.mutations import CANARY, mutated_bytes, mutated_json, mutated_
 LIMIT_SECONDS = 20
 OWN_PROGRAMS = ("git", "uname")
 """What is asked for the commit and the platform that provenance.json names."""
+OWN_CACHES = tuple(os.environ[name] for name in ("JEPA_CACHE_DIR", "JAX_COMPILATION_CACHE_DIR"))
+"""Where the package keeps tables of distances, and JAX what it has compiled."""
 NAMED = "damaged: "
 """How a use begins what it returns if it went on without what is damaged, but named it."""
 FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "subprocess.Popen", "pickle.find_class",
@@ -76,7 +78,7 @@ class Watch:
             self.events.append(f"import {arguments[0]}")
         elif event == "open" and isinstance(arguments[0], str) and arguments[2] & (os.O_WRONLY | os.O_RDWR):
             path = os.path.realpath(arguments[0])
-            if not path.startswith((self._folder, "/dev/", os.environ["JEPA_CACHE_DIR"])):
+            if not path.startswith((self._folder, "/dev/", *OWN_CACHES)):
                 self.events.append(f"write to {path}")
 
 
