@@ -10,7 +10,11 @@ from jepa.run_config import read_config
 from jepa.runs import load_run, untrained_states
 from tests.faults.programs import is_clear_refusal, num_rows, wait_until
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 NUM_READ = 98
 NUM_GRADED = 2
