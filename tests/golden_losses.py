@@ -1,4 +1,4 @@
-"""The losses of a tiny training as hex text, and where they were computed: `python -m tests.golden_losses` writes them."""
+"""The losses of a tiny training as hex text, and where they came from: `python -m tests.golden_losses` writes them."""
 
 import contextlib
 import dataclasses

@@ -1,4 +1,4 @@
-"""The losses of a tiny training are those that are committed: to the bit where nothing around the code differs. (F27)"""
+"""The losses of a tiny training are the committed ones: to the bit where nothing around the code differs. (F27)"""
 
 import json
 
