@@ -30,8 +30,12 @@ test: $(DEV) ## run the test suite, but for its slow tests
 test-all: $(DEV) ## run the whole test suite: every baseline trained to a known result, several devices, the tutorial
 	$(PYTEST) $(ARGS)
 
+# The longest first, so that no worker is left alone with it; files without the mark are not even collected.
+FAULTS = $(addprefix tests/faults/test_,kills.py damage.py signals.py mutations.py) \
+	$$(grep -rl --include='test_*.py' 'mark\.faults' tests)
+
 faults: $(DEV) ## break everything that can break: kills, signals, full disks, damaged and malicious files
-	$(PYTEST) -m faults tests/faults $(ARGS)
+	$(PYTEST) --no-loadscope-reorder -m faults $(FAULTS) $(ARGS)
 
 bench: $(CORE) ## measure the speed of training and planning
 	$(RUN) -m benchmarks.run $(ARGS)

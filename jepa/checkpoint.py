@@ -171,6 +171,8 @@ class Checkpoints:
                 values = [leaves[name] for name in targets]
                 state = jax.tree.unflatten(jax.tree.structure(abstract_state), values)
                 return Checkpoint(step=step, state=state, metadata=manifest["metadata"])
+            if any(newer > step for newer in self.steps if newer not in faults):
+                continue  # Another process has saved on, and deleted what was being read.
             faults[step] = f"checkpoint {step} in {self.folder} is damaged: {fault}"
             self._damaged.add(step)
             if len(untried) > 1:

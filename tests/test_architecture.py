@@ -71,7 +71,16 @@ UNSAFE_CALLS = {
     "yaml.load",
     "yaml.full_load",
     "yaml.unsafe_load",
+    "yaml.load_all",
+    "torch.load",
+    "os.system",
+    "os.popen",
+    "subprocess.getoutput",
+    "subprocess.getstatusoutput",
+    "shutil.unpack_archive",
 }
+UNSAFE_METHODS = {"extractall", "read_pickle"}
+"""Of whatever object: archives are never unpacked onto the disk, where their names and links would be paths."""
 ARRAY_LOADS = {"np.load", "numpy.load", "jnp.load", "jax.numpy.load"}
 
 # Put together from pieces, so that this file holds none of them.
@@ -217,6 +226,10 @@ def unsafe_call(node: ast.Call) -> str | None:
             if keyword.arg == "allow_pickle" and ast.unparse(keyword.value) == "False":
                 return None
         return f"{name} without allow_pickle=False"
+    if name.rpartition(".")[2] in UNSAFE_METHODS:
+        return f"call of {name}"
+    if any(keyword.arg == "shell" and ast.unparse(keyword.value) != "False" for keyword in node.keywords):
+        return f"call of {name} with a shell"
     return None
 
 
@@ -368,6 +381,7 @@ CASES = (
     (check_forbidden, "data/a.py", "yaml.load(f)\nyaml.safe_load(f)\nfrom yaml import load\n", [1, 3]),
     (check_forbidden, "data/a.py", "np.load(f)\nnp.load(f, allow_pickle=True)\nnp.loadtxt(f)\n", [1, 2]),
     (check_forbidden, "benchmarks/a.py", "np.load(f, allow_pickle=False)\n", []),
+    (check_forbidden, "jepa/a.py", "subprocess.run(['ls'], shell=False)\nzip.read('a')\nre.compile('a')\n", []),
     (check_sizes, "jepa/a.py", "x = 1\n" * 301, [301]),
     (check_sizes, "jepa/a.py", "x = 1\n" * 300, []),
     (check_sizes, "eval.py", "x = 1\n" * 61, [61]),
@@ -381,6 +395,19 @@ CASES = (
     (check_machine_traces, "docs/a.md", f"https://{REGISTRY_HOSTS[0]}/simple\n", [1]),
     (check_machine_traces, "docs/a.md", "see docs/b.md and ~/data\n", []),
 )
+# Each of them runs what somebody else has written, or puts it where it should not be.
+UNSAFE = (
+    "import pickle", "from pickle import Unpickler", "import cloudpickle", "import dill", "import marshal",
+    "import shelve", "import joblib", "eval(text)", "exec(text)", "builtins.exec(text)", "from builtins import eval",
+    "yaml.load(file)", "yaml.unsafe_load(file)", "yaml.full_load(file)", "yaml.load(file, Loader=yaml.Loader)",
+    "np.load(path)", "np.load(path, allow_pickle=True)", "numpy.load(path, mmap_mode='r')", "jnp.load(path)",
+    "from numpy import load", "torch.load(path)", "from torch import load", "os.system(line)", "os.popen(line)",
+    "from os import system", "subprocess.run(line, shell=True)", "subprocess.Popen(line, shell=is_posix)",
+    "Popen(line, shell=True)", "subprocess.check_output(line, shell=1)", "subprocess.getoutput(line)",
+    "tarfile.open(path).extractall()", "archive.extractall(folder)", "zipfile.ZipFile(path).extractall('.')",
+    "shutil.unpack_archive(path)", "pandas.read_pickle(path)",
+)  # fmt: skip
+CASES += tuple((check_forbidden, "jepa/a.py", f"x = 1\n{line}\n", [2]) for line in UNSAFE)
 
 
 @pytest.mark.parametrize(("check", "path", "source", "lines"), CASES)

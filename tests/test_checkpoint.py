@@ -178,6 +178,20 @@ def test_damaged_files_fall_back(good_folder: Path, tmp_path: Path, damage: str)
     assert set(steps) == {10, 20}
 
 
+def test_what_a_writer_has_replaced_in_the_meantime_is_no_damage(good_folder, tmp_path, monkeypatch) -> None:
+    folder, read_leaves = tmp_path / "checkpoints", Checkpoints._read_leaves
+    shutil.copytree(good_folder / "00000010", folder / "00000010")
+
+    def read_too_late(self, step, stored, targets):
+        if step == 10:
+            shutil.copytree(good_folder / "00000020", folder / "00000020")
+            shutil.rmtree(folder / "00000010")
+        return read_leaves(self, step, stored, targets)
+
+    monkeypatch.setattr(Checkpoints, "_read_leaves", read_too_late)
+    assert restore_or_fall_back(folder) == 20
+
+
 def test_the_warning_names_the_damaged_leaf(good_folder: Path, tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
     shutil.copytree(good_folder, folder)

@@ -18,6 +18,8 @@ from jepa.run_log import read_jsonl
 from jepa.runs import load_run, train
 from jepa.training import ModuleStage, Schedule
 
+pytestmark = pytest.mark.faults
+
 PARAMS = {"a": jnp.ones(3), "b": {"c": jnp.full((2, 2), 2.0)}}
 GOOD = jax.tree.map(lambda leaf: 0.1 * leaf, PARAMS)
 BAD_VALUES = {"nan": jnp.nan, "inf": jnp.inf, "-inf": -jnp.inf}

@@ -19,13 +19,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import jax
 import numpy as np
 
 from jepa import pretrained
 from jepa.alarms import read_alarms
-from jepa.comparison.cells import Comparison, plan_cells
+from jepa.comparison.cells import Cell, Comparison, plan_cells
 from jepa.comparison.command import report_comparison
 from jepa.comparison.folders import CHANGED, FINISHED, inspect
 from jepa.config import Experiment, is_refusal, load_config
@@ -40,6 +41,8 @@ from tests.faults.mutations import CANARY, mutated_bytes, mutated_json, mutated_
 LIMIT_SECONDS = 20
 OWN_PROGRAMS = ("git", "uname")
 """What is asked for the commit and the platform that provenance.json names."""
+OWN_CACHES = tuple(os.environ[name] for name in ("JEPA_CACHE_DIR", "JAX_COMPILATION_CACHE_DIR"))
+"""Where the package keeps tables of distances, and JAX what it has compiled."""
 NAMED = "damaged: "
 """How a use begins what it returns if it went on without what is damaged, but named it."""
 FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "subprocess.Popen", "pickle.find_class",
@@ -76,7 +79,7 @@ class Watch:
             self.events.append(f"import {arguments[0]}")
         elif event == "open" and isinstance(arguments[0], str) and arguments[2] & (os.O_WRONLY | os.O_RDWR):
             path = os.path.realpath(arguments[0])
-            if not path.startswith((self._folder, "/dev/", os.environ["JEPA_CACHE_DIR"])):
+            if not path.startswith((self._folder, "/dev/", *OWN_CACHES)):
                 self.events.append(f"write to {path}")
 
 
@@ -157,12 +160,10 @@ def with_digest(mutate: Callable[[bytes, random.Random], bytes], file: Path) -> 
     return use
 
 
-def compare(config: Path) -> Callable[[Path], str]:
+def compare(cell: Cell, drawing: contextlib.AbstractContextManager) -> Callable[[Path], str]:
     def use(folder: Path) -> str:
-        comparison = Comparison(configs=(config,), seeds=(0,), num_problems=4, output_dir=folder / "comparison")
-        (cell,) = plan_cells(comparison)
-        status, reason = inspect(cell)
-        with contextlib.redirect_stdout(io.StringIO()):
+        status, reason = inspect(dataclasses.replace(cell, folder=folder / cell.folder))
+        with contextlib.redirect_stdout(io.StringIO()), drawing:
             report_comparison([str(folder / "comparison")])
         if status == FINISHED:
             return status
@@ -183,7 +184,9 @@ def targets(good: Path, config: Path) -> list[Target]:
     data = dataset_path(Path(), experiment.env, experiment.behaviour, experiment.num_transitions, experiment.seed)
     checkpoint = sorted(path for path in (good / "run" / "checkpoints").glob("*/") if path.name.isdecimal())[-1]
     files = [path.relative_to(good) for path in sorted(checkpoint.rglob("*")) if path.is_file() and path.stat().st_size]
-    (cell,) = [path.parent.relative_to(good) for path in good.glob("comparison/*/*/*/cell.json")]
+    settings = dict(configs=(config,), seeds=(0,), num_problems=4, output_dir=Path("comparison"))
+    (cell,) = plan_cells(Comparison(**settings))
+    report = compare(cell, mock.patch("jepa.comparison.report.write_figures", return_value=[]))
     shard, record_shard = data / "walks-00000.npz", record(experiment)
 
     def record_consistent(folder: Path) -> None:
@@ -201,10 +204,10 @@ def targets(good: Path, config: Path) -> list[Target]:
         Target("shard", shard, mutated_npz, record_consistent, 16),
         Target("problems", Path("problems.npz"), mutated_npz, problems(experiment.env), 20),
         Target("problems", Path("problems.npz"), mutated_bytes, problems(experiment.env), 10),
-        Target("cell", cell / "cell.json", mutated_json, compare(config), 16),
-        Target("cell", cell / "cell.json", mutated_bytes, compare(config), 4),
-        Target("summary", cell / "summary.json", mutated_json, compare(config), 12),
-        Target("records", cell / "records.jsonl", mutated_bytes, compare(config), 6),
+        Target("cell", cell.folder / "cell.json", mutated_json, report, 16),
+        Target("cell", cell.folder / "cell.json", mutated_bytes, report, 4),
+        Target("summary", cell.folder / "summary.json", mutated_json, compare(cell, contextlib.nullcontext()), 12),
+        Target("records", cell.folder / "records.jsonl", mutated_bytes, report, 6),
         Target("weights", Path("weights/small/weights.npz"), mutated_npz, ship, 8),
         Target("card", Path("weights/small/card.json"), mutated_json, ship, 6),
     ]

@@ -24,6 +24,13 @@ LIMIT_SECONDS = 120.0
 CLOCK = ("unix_time_seconds", "samples_per_second", "seconds_per_problem", "training_seconds")
 NOT_A_RESULT = (*CLOCK, "provenance")
 
+SMALL_AGENT = dict(
+    num_updates=4, updates_per_call=1, batch_size=32, width=8, hidden_width=8, num_envs=8, rollout_length=4,
+    episode_length=6, horizon=6, num_samples=64, num_simulations=4, num_nodes=64, num_walks=16, states_per_walk=4,
+    steps_per_round=2, samples_per_step=8, num_walks_kept=16, num_kept=64, num_pairs=2, num_expert_moves=64,
+)  # fmt: skip
+"""So small that memories are full, and overwrite what is oldest, before the end."""
+
 CONFIG = '''"""2x3 sliding tiles, everything as small as it can be."""
 
 import dataclasses

@@ -2,6 +2,7 @@
 
 import collections
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +31,7 @@ def good(place: Workplace) -> Path:
     words = ("--seeds", 0, "--num-problems", 4, "--output-dir", folder / "comparison")
     ended = place.run("eval.py", "compare", config, *words)
     assert ended.returncode == 0, ended.stderr
-    place.trained(config, str(folder / "run"), "--seconds-between-checkpoints", 0)
+    shutil.copytree(cell, folder / "run")
     for data in (place.folder / "data" / "recorded").iterdir():
         data.rename(folder / data.name)
     run = load_run(folder / "run", read_config(folder / "run"))
