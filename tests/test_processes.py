@@ -1,4 +1,4 @@
-"""How several processes find each other, and what they exchange; with true processes in tests/faults/test_several.py."""
+"""How processes find each other, and what they exchange; with true ones in tests/faults/test_several.py."""
 
 import faulthandler
 
