@@ -27,7 +27,7 @@ UNWRITABLE = "/proc/runs/seed0"
 
 
 def full_disk(place: Workplace, num_bytes: int) -> dict[str, Any]:
-    """Returns how a program is started whose files cannot be larger; it does not cut short what others have compiled."""
+    """Returns how a program starts whose files cannot be larger; what others have compiled it does not cut short."""
 
     def limit() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -31,7 +31,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 @pytest.fixture(scope="module")
 def config(place) -> str:
-    return place.config("tiles", num_updates=400)
+    return place.config("tiles", num_updates=200)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_a_signal_while_training_saves_all(place, config, unbroken, figure, tmp_
     assert seconds < SECONDS_TO_EXIT
     rows = num_rows(folder)
     again = place.run("train.py", config, "--run-dir", folder)
-    assert again.returncode == 0 and f"Resuming after {2 * rows} of 800 updates" in again.stderr
+    assert again.returncode == 0 and f"Resuming after {2 * rows} of 400 updates" in again.stderr
     assert_same_bits(folder, unbroken)
     figure("seconds_from_signal_to_exit", [seconds])
 
