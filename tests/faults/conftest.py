@@ -1,6 +1,7 @@
 """What all fault tests share: a place to work in, compiled programs, and the figures that we publish."""
 
 import os
+import signal
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:  # As a shell's background job does; children would do so, too.
+            signal.signal(number, signal.SIG_DFL)
     config.stash[FIGURES] = {}
 
 

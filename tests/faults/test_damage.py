@@ -36,7 +36,7 @@ def collect_what_orbax_leaves_behind():
 
 @pytest.fixture(scope="module")
 def config(place) -> str:
-    return place.config("tiles", num_updates=10)
+    return place.config("tiles", num_updates=20)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def saved(unbroken, abstract, tmp_path_factory) -> dict[int, list[bytes]]:
         alone = tmp_path_factory.mktemp("alone")
         shutil.copytree(unbroken / "checkpoints" / f"{step:08d}", alone / f"{step:08d}")
         found[step] = bits(Checkpoints(alone).restore(abstract).state)
-    assert list(found) == [18, 20]
+    assert list(found) == [38, 40]
     return found
 
 
@@ -72,12 +72,12 @@ def is_harmless(folder: Path, abstract, saved: dict[int, list[bytes]]) -> bool:
         found = Checkpoints(folder).restore(abstract)
     assert bits(found.state) == saved[found.step]
     messages = [str(warning.message) for warning in caught if "damaged" in str(warning.message)]
-    if found.step == 20:
+    if found.step == 40:
         assert messages == []
         return True
     (message,) = messages
-    assert message.startswith(f"checkpoint 20 in {folder} is damaged: ")
-    assert message.endswith("Falling back to checkpoint 18.")
+    assert message.startswith(f"checkpoint 40 in {folder} is damaged: ")
+    assert message.endswith("Falling back to checkpoint 38.")
     assert any(word in message for word in ("leaf", "leaves", "manifest"))
     return False
 
@@ -90,7 +90,7 @@ def flip(path: Path, rng: random.Random) -> None:
 
 
 def newest_files(folder: Path) -> list[Path]:
-    return sorted(path for path in (folder / "00000020").rglob("*") if path.is_file() and path.stat().st_size)
+    return sorted(path for path in (folder / "00000040").rglob("*") if path.is_file() and path.stat().st_size)
 
 
 def test_no_flipped_bit_is_silent(unbroken, abstract, saved, tmp_path, figure):
@@ -133,18 +133,18 @@ def test_no_damaged_file_is_silent(unbroken, abstract, saved, tmp_path, figure, 
 def test_a_run_goes_on_from_the_older_checkpoint(place, config, unbroken, tmp_path, name):
     folder = tmp_path / "run"
     shutil.copytree(unbroken, folder)
-    damaged = folder / "checkpoints" / "00000020" / name
+    damaged = folder / "checkpoints" / "00000040" / name
     if damaged.is_dir():
         for path in damaged.iterdir():
             path.write_bytes(b"")
     else:
         damaged.write_text("{")
     refused = place.run("eval.py", folder)
-    assert is_clear_refusal(refused) and "is trained only to 18 of 20 updates" in refused.stderr
+    assert is_clear_refusal(refused) and "is trained only to 38 of 40 updates" in refused.stderr
     ended = place.run("train.py", config, "--run-dir", folder, *WORDS)
     assert ended.returncode == 0
-    assert f"warning: checkpoint 20 in {folder / 'checkpoints'} is damaged" in ended.stderr
-    assert "Resuming after 18 of 20 updates" in ended.stderr and "Traceback" not in ended.stderr
+    assert f"warning: checkpoint 40 in {folder / 'checkpoints'} is damaged" in ended.stderr
+    assert "Resuming after 38 of 40 updates" in ended.stderr and "Traceback" not in ended.stderr
     assert_same_bits(folder, unbroken)
 
 

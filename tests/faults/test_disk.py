@@ -7,8 +7,8 @@ import resource
 import shutil
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +16,7 @@ from jepa.checkpoint import Checkpoints
 from jepa.run_config import read_config
 from jepa.run_log import RunLog
 from jepa.runs import train
-from tests.faults.programs import assert_same_bits, digests, is_clear_refusal, num_rows
+from tests.faults.programs import Workplace, assert_same_bits, digests, is_clear_refusal, num_rows
 
 pytestmark = pytest.mark.faults
 slow = pytest.mark.slow
@@ -26,14 +26,17 @@ UNWRITABLE = "/proc/runs/seed0"
 """Where not even root can make a folder."""
 
 
-def limit_files_to(num_bytes: int) -> Callable[[], None]:
-    """Returns what a process does before it becomes a program whose files cannot be larger, as on a full disk."""
+def full_disk(place: Workplace, num_bytes: int) -> dict[str, Any]:
+    """Returns how a program starts whose files cannot be larger; what others have compiled it does not cut short."""
 
     def limit() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, num_bytes))
 
-    return limit
+    return {
+        "preexec_fn": limit,
+        "env": place.environment() | {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1000000"},
+    }
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +61,7 @@ def before_the_end(unbroken, tmp_path) -> Path:
 def test_a_full_disk_under_the_log_ends_training(place, config, unbroken, tmp_path):
     """It holds config.json and some rows, but not all of them."""
     folder = tmp_path / "run"
-    ended = place.run("train.py", config, "--run-dir", folder, preexec_fn=limit_files_to(5_000))
+    ended = place.run("train.py", config, "--run-dir", folder, **full_disk(place, 5_000))
     assert is_clear_refusal(ended), ended.stderr
     assert f"{folder / 'metrics.jsonl'} could not be written: File too large. Free disk space" in ended.stderr
     assert 5 < num_rows(folder) < 20
@@ -71,7 +74,7 @@ def test_a_full_disk_under_the_log_ends_training(place, config, unbroken, tmp_pa
 def test_a_full_disk_under_the_last_checkpoint_costs_only_time(place, config, unbroken, before_the_end):
     """The last save is an asynchronous one: its error is not lost."""
     words = ("train.py", config, "--run-dir", before_the_end)
-    ended = place.run(*words, preexec_fn=limit_files_to(18_000))
+    ended = place.run(*words, **full_disk(place, 18_000))
     assert is_clear_refusal(ended), ended.stderr
     assert f"checkpoint 80 could not be written to {before_the_end / 'checkpoints'}" in ended.stderr
     assert "File too large" in ended.stderr and "free disk space" in ended.stderr
@@ -87,7 +90,7 @@ def test_a_full_disk_under_the_results_leaves_the_old_ones(place, unbroken, tmp_
     words = ("eval.py", unbroken, "--num-problems", 20, "--output-dir", folder)
     assert place.run(*words).returncode == 0
     before = digests(folder)
-    ended = place.run(*words, preexec_fn=limit_files_to(2_000))
+    ended = place.run(*words, **full_disk(place, 2_000))
     assert is_clear_refusal(ended), ended.stderr
     assert f"{folder / 'records.jsonl'} could not be written: File too large" in ended.stderr
     assert digests(folder) == before

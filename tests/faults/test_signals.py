@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.slow]
 SECONDS_TO_EXIT = 5.0
 """Promised for a signal, behind the end of the running call, which here takes milliseconds."""
 NUM_RECORDED = 700_000
-SIGNALS = (signal.SIGTERM, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def recorded(place, config) -> dict[str, str]:
     return digests(place.folder / "undisturbed")
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_signal_while_recording_leaves_a_whole_dataset_or_none(place, config, recorded, figure, tmp_path, seed):
     """At some moment between the start of Python and the last byte."""
     words = ("data/collect.py", place.folder / config, "--num-transitions", NUM_RECORDED)
@@ -131,7 +131,7 @@ def test_a_signal_while_recording_leaves_a_whole_dataset_or_none(place, config, 
 
 
 def test_a_second_interruption_does_not_wait_for_the_running_call(place, figure, tmp_path):
-    config = place.config("long_calls", num_updates=4_000, updates_per_call=2_000)
+    config = place.config("long_calls", num_updates=1_200, updates_per_call=600)
     folder = tmp_path / "run"
     with place.start("train.py", config, "--run-dir", folder) as process:
         wait_until(lambda: num_rows(folder) == 1, process)
