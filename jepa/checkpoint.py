@@ -1,4 +1,4 @@
-"""Checkpoints that are verified when read, and a lock that keeps a second run out of a folder.
+"""Checkpoints that are verified when read.
 
 Orbax writes a checkpoint atomically, so that a killed run leaves none half-written. But it does not notice
 flipped bits in arrays, casts to another dtype without a word, and never looks for an older checkpoint when
@@ -8,15 +8,11 @@ the newest is damaged; this facade does. On disk, for the state after k updates:
     <folder>/<k, 8 digits>/manifest/    JSON: shape, dtype, SHA-256 of every leaf, metadata, SHA-256 of it all
 """
 
-import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
-import os
-import socket
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -221,28 +217,6 @@ class Checkpoints:
             if came != expected:
                 raise _DamagedError(f"leaf {name} should have SHA-256 {expected}, but has {came}")
         return leaves
-
-
-@contextlib.contextmanager
-def run_lock(folder: Path) -> Iterator[None]:
-    """Holds the folder of a run, so that no second run destroys its files.
-
-    The lock ends with the process, however that ends; nothing has to be cleaned up.
-
-    Raises:
-        ValueError: If another run holds it, which is named.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise ValueError(f"{folder} is in use by {holder}; wait or choose another folder.") from error
-        file.truncate(0)
-        print(f"process {os.getpid()} on host {socket.gethostname()}", file=file, flush=True)
-        yield
 
 
 class _DamagedError(Exception):

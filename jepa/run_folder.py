@@ -1,6 +1,10 @@
-"""What is done with the folder of a run around its training: made, tidied up, and marked with versions and hardware."""
+"""What is done with the folder of a run around its training: made, locked, tidied up, marked with its versions."""
 
+import contextlib
+import fcntl
 import os
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 from jepa.run_config import read_json
@@ -22,6 +26,28 @@ def make_run_folder(folder: Path) -> None:
         reason = error.strerror
     if reason is not None:
         raise ValueError(f"cannot write a run to {folder} ({reason}); correct the access rights, or choose --run-dir")
+
+
+@contextlib.contextmanager
+def run_lock(folder: Path) -> Iterator[None]:
+    """Holds the folder of a run, so that no second run destroys its files.
+
+    The lock ends with the process, however that ends; nothing has to be cleaned up.
+
+    Raises:
+        ValueError: If another run holds it, which is named.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise ValueError(f"{folder} is in use by {holder}; wait or choose another folder.") from error
+        file.truncate(0)
+        print(f"process {os.getpid()} on host {socket.gethostname()}", file=file, flush=True)
+        yield
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -21,14 +21,14 @@ import jax
 import numpy as np
 
 from jepa.alarms import ALARMS, read_alarms
-from jepa.checkpoint import Checkpoints, run_lock
+from jepa.checkpoint import Checkpoints
 from jepa.config import Experiment, to_json
 from jepa.dataset import collect, load_dataset
 from jepa.fitting import fit
 from jepa.mesh import data_mesh
 from jepa.processes import Watchdog, is_first, on_first, require_same
 from jepa.run_config import changed_training, listed, read_config
-from jepa.run_folder import make_run_folder, remove_leftovers, write_provenance
+from jepa.run_folder import make_run_folder, remove_leftovers, run_lock, write_provenance
 from jepa.run_log import write_json_atomic
 from jepa.training import Stage, TrainState
 from jepa.types import Trajectories

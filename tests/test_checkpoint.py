@@ -22,7 +22,8 @@ import numpy as np
 import optax
 import pytest
 
-from jepa.checkpoint import Checkpoints, run_lock
+from jepa.checkpoint import Checkpoints
+from jepa.run_folder import run_lock
 from jepa.types import Goal
 
 # Orbax leaves coroutines behind when it fails to read an array.
@@ -431,7 +432,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     script = f"""
 import time
 from pathlib import Path
-from jepa.checkpoint import run_lock
+from jepa.run_folder import run_lock
 with run_lock(Path({str(tmp_path)!r})):
     print("locked", flush=True)
     time.sleep(60)

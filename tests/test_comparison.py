@@ -426,7 +426,7 @@ def test_a_cell_ended_from_outside_is_interrupted_not_failed(place):
 
 
 def test_two_comparisons_do_not_share_a_folder(place):
-    from jepa.checkpoint import run_lock
+    from jepa.run_folder import run_lock
 
     words = [str(place.folder / "cube.py"), "--output-dir", str(place.output)]
     with run_lock(place.output), pytest.raises(ValueError, match="is in use by process"):

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import tyro
 
-from jepa.checkpoint import run_lock
+from jepa.run_folder import run_lock
 from jepa.comparison.cells import Cell, Comparison, plan_cells
 from jepa.comparison.folders import (
     CHANGED,

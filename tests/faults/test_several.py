@@ -91,8 +91,8 @@ def test_only_the_first_process_speaks_and_writes(place, by_two):
     assert digests(by_two) == before
 
 
-def test_two_processes_plan_what_two_devices_of_one_do(place, by_two):
-    words = ("eval.py", "by_two", "--num-problems", 21)
+def test_two_processes_plan_what_two_devices_of_one_do(place, unbroken):
+    words = ("eval.py", "unbroken", "--num-problems", 21)
     assert place.run(*words, "--output-dir", "graded_by_one", devices=2).returncode == 0
     ends = run_several(place, 2, *words, "--output-dir", "graded_by_two")
     assert [end.returncode for end in ends] == [0, 0], ends
