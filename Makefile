@@ -31,7 +31,7 @@ test-all: $(DEV) ## run the whole test suite: every baseline trained to a known 
 	$(PYTEST) $(ARGS)
 
 # The longest first, so that no worker is left alone with it; files without the mark are not even collected.
-FAULTS = $(addprefix tests/faults/test_,kills.py damage.py signals.py mutations.py) \
+FAULTS = $(addprefix tests/faults/test_,several.py kills.py damage.py signals.py mutations.py) \
 	$$(grep -rl --include='test_*.py' 'mark\.faults' tests)
 
 faults: $(DEV) ## break everything that can break: kills, signals, full disks, damaged and malicious files

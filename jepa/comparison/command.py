@@ -9,7 +9,6 @@ from typing import TypeVar
 
 import tyro
 
-from jepa.run_folder import run_lock
 from jepa.comparison.cells import Cell, Comparison, plan_cells
 from jepa.comparison.folders import (
     CHANGED,
@@ -30,6 +29,7 @@ from jepa.comparison.results import read_comparison
 from jepa.comparison.runner import run_cells
 from jepa.comparison.slurm import slurm_starter
 from jepa.comparison.tables import make_tables
+from jepa.run_folder import run_lock
 
 Command = TypeVar("Command", "Comparison", "ReportCommand")
 PROGRAMS = Path(__file__).resolve().parents[2]
