@@ -46,6 +46,26 @@ agent = dataclasses.replace(config.agent, world_model_training=schedule, cost_tr
 config = dataclasses.replace(config, num_transitions=70, agent=agent)
 '''
 
+CLONING = '''"""A baseline of one stage, which compiles in a third of the time."""
+
+import dataclasses
+
+from jepa.agents.behaviour_cloning import BehaviourCloning
+from jepa.behaviours import NonBacktrackingWalks
+from jepa.config import Experiment, shrink
+from jepa.envs.sliding_tiles import SlidingTiles
+from jepa.training import Schedule
+
+agent = shrink(BehaviourCloning(), **{sizes})
+schedule = Schedule(num_updates={num_updates}, updates_per_call=2, batch_size=32)
+config = Experiment(
+    env=SlidingTiles(rows=2, columns=3),
+    behaviour=NonBacktrackingWalks(walk_length=14),
+    num_transitions=70,
+    agent=dataclasses.replace(agent, training=schedule),
+)
+'''
+
 
 @dataclasses.dataclass(frozen=True)
 class Workplace:
@@ -59,6 +79,11 @@ class Workplace:
         """Writes a config; each of its two stages does so many updates. Returns its path as a word."""
         text = CONFIG.format(num_updates=num_updates, updates_per_call=updates_per_call)
         (self.folder / f"{name}.py").write_text(text)
+        return f"{name}.py"
+
+    def cloning(self, name: str, num_updates: int) -> str:
+        """Writes a config of one stage that does so many updates, for what does not depend on what is trained."""
+        (self.folder / f"{name}.py").write_text(CLONING.format(sizes=SMALL_AGENT, num_updates=num_updates))
         return f"{name}.py"
 
     def environment(self) -> dict[str, str]:

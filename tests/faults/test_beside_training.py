@@ -22,7 +22,7 @@ NUM_GRADED = 2
 
 def test_a_hundred_evaluations_beside_a_training(place, figure, tmp_path):
     """It saves behind every call, a few milliseconds long, so that what is read is deleted again and again."""
-    config, folder = place.config("long", num_updates=20_000), tmp_path / "run"
+    config, folder = place.cloning("long", num_updates=40_000), tmp_path / "run"
     with place.start("train.py", config, "--run-dir", folder, "--seconds-between-checkpoints", 0) as training:
         wait_until(lambda: num_rows(folder) > 0, training)
         abstract, steps = untrained_states(read_config(folder)), []

@@ -29,21 +29,21 @@ def with_cache(place: Workplace, cache: Path) -> dict[str, str]:
 
 def test_damaged_programs_are_compiled_anew(place, tmp_path):
     """In their own folder: its path is a part of what JAX finds a program by."""
-    config, environment = place.config("tiles", num_updates=4), with_cache(place, tmp_path / "cache")
+    config, environment = place.cloning("cloning", num_updates=4), with_cache(place, tmp_path / "cache")
     for name in ("unbroken", "again"):
         ended = place.run("train.py", config, "--run-dir", tmp_path / name, env=environment)
         assert ended.returncode == 0 and "Traceback" not in ended.stderr, ended.stderr
         if name == "unbroken":
             assert "compilation cache" not in ended.stderr
-            assert spoil(tmp_path / "cache") > 20
-    assert ended.stderr.count("warning: Error reading persistent compilation cache entry") >= 10
+            assert spoil(tmp_path / "cache") > 8
+    assert ended.stderr.count("warning: Error reading persistent compilation cache entry") >= 5
     assert_same_bits(tmp_path / "again", tmp_path / "unbroken")
 
 
 @pytest.mark.parametrize("where", ["file", "/proc/compiled"])
 def test_a_folder_that_cannot_be_is_done_without(place, tmp_path, where):
     (tmp_path / "file").write_text("mine")
-    config, environment = place.folder / place.config("tiles", num_updates=4), with_cache(place, tmp_path / where)
+    config, environment = place.folder / place.cloning("cloning", num_updates=4), with_cache(place, tmp_path / where)
     ended = place.run("data/collect.py", config, cwd=tmp_path, env=environment)
     assert ended.returncode == 0 and "Traceback" not in ended.stderr, ended.stderr
     assert "warning: " in ended.stderr and "compilation cache" in ended.stderr
