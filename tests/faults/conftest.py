@@ -14,8 +14,8 @@ from tests.faults.programs import Workplace
 
 FIGURES = pytest.StashKey[dict[str, list]]()
 NOTE = (
-    "Counts are sums over all tests of `make faults`; seconds were taken beside other jobs on the same cores, so they "
-    "are upper bounds."
+    "Counts are sums over all tests of `make faults`; seconds were taken beside other tests on the same cores, so "
+    "they are upper bounds."
 )
 
 

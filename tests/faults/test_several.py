@@ -59,8 +59,12 @@ def at_row(several: Several, folder: Path, row: int) -> None:
 
 
 def test_two_processes_compute_what_two_devices_of_one_do(place, by_two, figure):
-    figure("loss_rows_compared", assert_same_bits(by_two, place.trained("tiles.py", "by_one", devices=2)))
-    assert stray(by_two) == []
+    compared(figure, assert_same_bits(by_two, place.trained("tiles.py", "by_one", devices=2)))
+
+
+def compared(figure, num_rows: int) -> None:
+    figure("loss_rows_compared", num_rows)
+    figure("loss_rows_bit_equal", num_rows)
 
 
 def test_only_the_first_process_speaks_and_writes(place, by_two):
@@ -84,7 +88,7 @@ def test_a_signal_to_one_process_stops_all_at_the_same_update(place, config, unb
     run = f"signalled{number}"
     with Several(place, 2, "train.py", config, "--run-dir", run) as several:
         at_row(several, place.folder / run, 3)
-        figure("seconds_from_sigterm_to_exit", [signalled(several.processes[number], signal.SIGTERM)])
+        figure("seconds_from_signal_to_exit", [signalled(several.processes[number], signal.SIGTERM)])
         ends = several.wait()
     assert [end.returncode for end in ends] == [128 + signal.SIGTERM] * 2, ends
     saved = [re.search(r"stopped after (\d+) updates, all saved", end.stderr).group(1) for end in ends]
@@ -95,7 +99,7 @@ def test_a_signal_to_one_process_stops_all_at_the_same_update(place, config, unb
         return  # To continue takes as long again, and shows nothing else.
     again = run_several(place, 2, "train.py", config, "--run-dir", run)
     assert [end.returncode for end in again] == [0, 0], again
-    figure("loss_rows_compared", assert_same_bits(place.folder / run, unbroken))
+    compared(figure, assert_same_bits(place.folder / run, unbroken))
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +144,7 @@ def test_one_process_continues_what_two_have_begun(place, config, unbroken, halv
     assert ended.returncode == 0 and "Resuming after" in ended.stderr, ended.stderr
     if is_same:
         assert loss_rows(folder) == loss_rows(unbroken) and params(folder) == params(unbroken)
-        figure("loss_rows_compared", len(loss_rows(folder)))
+        compared(figure, len(loss_rows(folder)))
         return
     assert_close(folder, unbroken)
 
