@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
 import numpy as np
 from rich import box
 from rich.console import Console
@@ -162,10 +163,11 @@ def _example(report: Report, env: Env, width: int = 80) -> str:
     length, optimal = records.plan_lengths[index], records.optimal_lengths[index]
     verdict = "solved" if records.solved[index] else "not solved"
     least = f", where {optimal} are the fewest possible" if optimal >= 0 else ""
-    start, goal = (env.render(np.asarray(tokens[index])) for tokens in (problems.start, problems.goal.tokens))
+    start = env.render(np.asarray(problems.start[index]))
+    goal = env.render_goal(jax.tree.map(lambda leaf: np.asarray(leaf[index]), problems.goal))
     names = [env.action_names[action] for action in records.actions[index, :length]]
     costs = [f"{cost:.1f}" for cost in records.predicted_costs[index, : length + 1]]
-    lines = [f"\nProblem {index}: {verdict} by {length} moves{least}", "", *_beside(start, goal)]
+    lines = [f"\nProblem {index}: {verdict} by {length} moves{least}", "", *beside(start, goal)]
     cell = max(len(text) for text in (*names, *costs)) + 1
     per_line = max(1, (width - 20) // cell)
     for first in range(0, length + 1, per_line):
@@ -182,7 +184,8 @@ def _example_of_refutation(report: Report) -> list[str]:
     return [f"\nProblem {index}: refuted\n\n{report.evidence.refutations[index]}" for index in refuted[:1]]
 
 
-def _beside(start: str, goal: str) -> list[str]:
+def beside(start: str, goal: str) -> list[str]:
+    """Returns the lines of two drawings next to each other, with their names above."""
     left, right = ["start", *start.splitlines()], ["goal", *goal.splitlines()]
     left, right = (side + [""] * (max(len(left), len(right)) - len(side)) for side in (left, right))
     gap = max(map(len, left)) + 6

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jepa.cli import user_errors
+from jepa.console import beside
 from jepa.page.page import write_plan_page
 from jepa.planners.frontier import FrontierSearch
 from jepa.pretrained import load_pretrained, names
@@ -58,10 +59,12 @@ def show(demo: Demo) -> None:
     env = agent.env
     problem = demo.problem if demo.problem is not None else env.sample_problem(jax.random.key(demo.seed))
     parsed = agent.read(problem)
-    console.print(f"[bold]{env.name}[/]: start\n")
-    console.print(env.render(np.asarray(parsed.start[0])), markup=False, highlight=False)
+    console.print(f"[bold]{env.name}[/]\n")
+    start = env.render(np.asarray(parsed.start[0]))
+    goal = env.render_goal(jax.tree.map(lambda leaf: np.asarray(leaf[0]), parsed.goal))
+    console.print("\n".join(beside(start, goal)), markup=False, highlight=False)
     console.print(
-        "\nSearching in latent space; the model sees start and goal, and from then on only its own predictions."
+        "Searching in latent space; the model sees start and goal, and from then on only its own predictions."
     )
     if isinstance(agent.run.experiment.agent.planner, FrontierSearch):
         _watch(console, agent, problem)

@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from jepa.run_config import read_json
@@ -57,13 +57,19 @@ def remove_leftovers(folder: Path) -> None:
             path.unlink()
 
 
-def write_provenance(folder: Path, num_updates_done: int) -> None:
-    """Says what the coming updates are computed with, and keeps what earlier ones were computed with."""
+def write_provenance(folder: Path, num_updates_done: int, changed: Mapping[str, str]) -> None:
+    """Says what the coming updates are computed with, and keeps what earlier ones were computed with.
+
+    Args:
+      folder: the run folder.
+      num_updates_done: how many updates there were before.
+      changed: fields of the experiment that have changed since, as `differences` tells them.
+    """
     path, earlier = folder / "provenance.json", []
     if num_updates_done and path.exists():
         last = read_json(path)
         if not isinstance(last, dict) or not isinstance(last.get("earlier_starts"), list):
             raise ValueError(f"{path} is damaged: it must be an object with a list earlier_starts; delete it")
         earlier = [*last.pop("earlier_starts"), last]
-    start = {"num_updates_done": num_updates_done} | provenance()
+    start = {"num_updates_done": num_updates_done, "changed": dict(changed)} | provenance()
     write_json_atomic(path, start | {"earlier_starts": earlier})

@@ -22,7 +22,7 @@ import numpy as np
 
 from jepa.alarms import ALARMS, read_alarms
 from jepa.checkpoint import Checkpoints
-from jepa.config import Experiment, to_json
+from jepa.config import Experiment, differences, to_json
 from jepa.dataset import collect, load_dataset
 from jepa.fitting import fit
 from jepa.mesh import data_mesh
@@ -88,7 +88,8 @@ def train(
         contextlib.ExitStack() as held,
         Checkpoints(folder / "checkpoints") as checkpoints,
     ):
-        on_first(lambda: _claim(experiment, folder, checkpoints, held))
+        if changed := on_first(lambda: _claim(experiment, folder, checkpoints, held)):
+            say(f"Other values than at the last start, which change nothing in training:\n{listed(changed)}")
         stages = _stages(experiment, _no_trajectories(experiment))
         states, metadata, done = _states(stages, checkpoints)
         total = sum(stage.schedule.num_updates for stage in stages)
@@ -97,7 +98,7 @@ def train(
             trajectories = (
                 _no_trajectories(experiment) if plays else _record(experiment, metadata.get("data_sha256"), say)
             )
-            on_first(lambda: _mark(experiment, folder, done))
+            on_first(lambda: _mark(experiment, folder, done, changed))
             if done:
                 say(f"Resuming after {done:,} of {total:,} updates")
             metadata = {"training_seconds": 0.0, "data_sha256": _sha256(trajectories)} | metadata
@@ -119,30 +120,35 @@ def _say_nothing(text: str) -> None:
     """What processes other than the first say."""
 
 
-def _claim(experiment: Experiment, folder: Path, checkpoints: Checkpoints, held: contextlib.ExitStack) -> None:
-    """Makes a run folder and keeps others out of it, or refuses it."""
+def _claim(
+    experiment: Experiment, folder: Path, checkpoints: Checkpoints, held: contextlib.ExitStack
+) -> dict[str, str]:
+    """Makes a run folder and keeps others out of it, or refuses it; returns what differs from the run in it."""
     make_run_folder(folder)
     held.enter_context(run_lock(folder))
-    _require_free(experiment, folder, checkpoints)
+    changed = _require_free(experiment, folder, checkpoints)
     remove_leftovers(folder)
+    return changed
 
 
-def _mark(experiment: Experiment, folder: Path, num_updates_done: int) -> None:
+def _mark(experiment: Experiment, folder: Path, num_updates_done: int, changed: Mapping[str, str] | None) -> None:
     """Says in the folder what is trained, and with what."""
     write_json_atomic(folder / "config.json", to_json(experiment))
-    write_provenance(folder, num_updates_done)
+    write_provenance(folder, num_updates_done, changed or {})
 
 
-def _require_free(experiment: Experiment, folder: Path, checkpoints: Checkpoints) -> None:
-    """Refuses a folder with results of another experiment."""
+def _require_free(experiment: Experiment, folder: Path, checkpoints: Checkpoints) -> dict[str, str]:
+    """Refuses a folder with results of another experiment; returns what differs from them without harm."""
     has_results = checkpoints.latest_step is not None or (folder / "summary.json").exists()
     if not has_results:
-        return
-    if changed := changed_training(read_config(folder), experiment):
+        return {}
+    there = read_config(folder)
+    if changed := changed_training(there, experiment):
         raise ValueError(
             f"{folder} holds a run of another experiment:\n{listed(changed)}\n"
             f"Choose another folder with --run-dir, or use the values of that run"
         )
+    return differences(there, experiment)
 
 
 def _stages(experiment: Experiment, trajectories: Trajectories) -> Sequence[Stage]:

@@ -222,9 +222,13 @@ def test_an_interruption_that_python_drops_comes_again(capsys):
         def __del__(self):
             raise KeyboardInterrupt
 
-    with pytest.raises(SystemExit) as caught, user_errors():
-        CleanedUp()
-        time.sleep(5)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # Jobs in the background ignore it.
+    try:
+        with pytest.raises(SystemExit) as caught, user_errors():
+            CleanedUp()
+            time.sleep(5)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert caught.value.code == 130
     assert "interrupted" in capsys.readouterr().err
 

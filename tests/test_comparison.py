@@ -82,12 +82,12 @@ def test_commands_say_what_the_cell_expects(place, tmp_path, debug):
         assert (train, grade, command.run_dir) == ("train.py", "eval.py", cell.folder)
         cell.folder.mkdir(parents=True)
         (cell.folder / "config.json").write_text(json.dumps(to_json(command.experiment)))
-        graded, folder, output, _ = parse_eval(grade_words)
+        graded, folder = parse_eval(grade_words)
     finally:
         jax.config.update("jax_disable_most_optimizations", False)  # --debug turns it on.
-    assert folder == output == cell.folder
-    assert to_json(graded) == to_json(cell.experiment)
-    assert graded.evaluation.num_problems == (4 if debug else 7)
+    assert folder == graded.output_dir == cell.folder
+    assert to_json(graded.experiment) == to_json(cell.experiment)
+    assert graded.experiment.evaluation.num_problems == (4 if debug else 7)
 
 
 @pytest.mark.parametrize(

@@ -264,6 +264,10 @@ class ArithmeticGraph(Env):
             lines.append(f"x{quantity}{definition} = {row[VALUE] if row[KNOWN] else '?'}")
         return "\n".join(lines)
 
+    def render_goal(self, goal: Goal) -> str:
+        """See base class: the quantity that is asked for."""
+        return f"x{int(np.argmax(np.asarray(goal.mask))) // len(FIELD_NAMES)} = ?"
+
 
 def _wrong_name(rows: list[list[int]], quantity: int) -> str | None:
     name = rows[quantity][NAME]

@@ -196,6 +196,10 @@ class Env(abc.ABC):
     def render(self, state: Int[np.ndarray, " N"]) -> str:
         """Draws a state as a few lines of text."""
 
+    def render_goal(self, goal: Goal) -> str:
+        """Says in text what is to be reached; the drawing of its tokens, by default."""
+        return self.render(np.asarray(goal.tokens))
+
     def draw(self, state: Int[np.ndarray, " N"], goal: Goal) -> Drawing:
         """Draws a state as shapes, for pages; the text of `render`, by default.
 

@@ -239,6 +239,10 @@ class Countdown(Env):
         """Writes the numbers in a line; an empty place is a dot."""
         return " ".join(str(number or ".") for number in np.asarray(state).tolist())
 
+    def render_goal(self, goal: Goal) -> str:
+        """See base class: the target."""
+        return str(np.asarray(goal.tokens)[0])
+
     def draw(self, state: Int[np.ndarray, " N"], goal: Goal) -> Drawing:
         """See base class: a card per number, and the target above them."""
         numbers, target = np.asarray(state).tolist(), int(np.asarray(goal.tokens)[0])

@@ -124,7 +124,7 @@ def load_any(folder: Path) -> None:
 
 
 def continue_provenance(folder: Path) -> None:
-    write_provenance(folder / "run", 1)
+    write_provenance(folder / "run", 1, {})
 
 
 def alarms(folder: Path) -> None:
