@@ -284,7 +284,8 @@ def test_planner_and_problems_may_change(copy):
     assert load_run(copy, other).experiment == other
     said = []
     train(other, copy, said.append)
-    assert "complete" in said[0]
+    assert "change nothing in training:\n  --planner.width: 8 -> 4\n" in said[0]
+    assert "complete" in said[1]
     assert read_config(copy) == other
 
 
