@@ -9,6 +9,8 @@ from tests.golden_losses import COMMAND, GOLDEN, losses, place
 
 TOLERANCE = 1e-4
 """Relative; for other versions, processors and numbers of cores, which add up in another order."""
+TIE_TOLERANCE, TIE_SHARE = 1e-2, 0.1
+"""A tie in an imagined walk that is decided otherwise moves a loss farther: measured on one of 20 with jax 0.12."""
 REGENERATE = f"if the change is meant, `{COMMAND}` writes the file anew, to be committed with a word on why"
 
 
@@ -16,13 +18,24 @@ def differences(came: dict[str, list[str]], golden: dict[str, list[str]], is_sam
     """Says what differs by more than it may."""
     if {stage: len(values) for stage, values in came.items()} != {stage: len(x) for stage, x in golden.items()}:
         return [f"expected losses of {sorted(golden)}, came {sorted(came)}, or not as many"]
-    tolerance = 0.0 if is_same_place else TOLERANCE
-    return [
-        f"loss {number} of {stage}: expected {float.fromhex(old)} ({old}), came {float.fromhex(new)} ({new})"
+    pairs = [
+        (
+            f"loss {number} of {stage}: expected {float.fromhex(old)} ({old}), came {float.fromhex(new)} ({new})",
+            new,
+            old,
+        )
         for stage in golden
         for number, (old, new) in enumerate(zip(golden[stage], came[stage], strict=True))
-        if not np.isclose(float.fromhex(new), float.fromhex(old), rtol=tolerance, atol=0.0)
     ]
+    if is_same_place:
+        return [text for text, new, old in pairs if new != old]
+    ties = _beyond(pairs, TOLERANCE)
+    return _beyond(pairs, TIE_TOLERANCE) if len(ties) <= TIE_SHARE * len(pairs) else ties
+
+
+def _beyond(pairs: list[tuple[str, str, str]], tolerance: float) -> list[str]:
+    values = [(text, float.fromhex(new), float.fromhex(old)) for text, new, old in pairs]
+    return [text for text, new, old in values if not np.isclose(new, old, rtol=tolerance, atol=0.0)]
 
 
 @pytest.mark.faults
@@ -38,4 +51,7 @@ def test_one_bit_is_a_difference_only_where_nothing_else_differs():
     assert differences({"a": [next_one]}, {"a": [one]}, is_same_place=False) == []
     assert differences({"a": [(1.001).hex()]}, {"a": [one]}, is_same_place=False) != []
     assert differences({"a": [one]}, {"a": [one, one]}, is_same_place=False) != []
+    assert differences({"a": [(1.001).hex()] + [one] * 9}, {"a": [one] * 10}, is_same_place=False) == []
+    assert differences({"a": [(1.02).hex()] + [one] * 9}, {"a": [one] * 10}, is_same_place=False) != []
+    assert differences({"a": [(1.001).hex()] * 2 + [one] * 8}, {"a": [one] * 10}, is_same_place=False) != []
     assert differences({"b": [one]}, {"a": [one]}, is_same_place=False) != []
