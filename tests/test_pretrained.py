@@ -39,5 +39,7 @@ def test_it_solves_as_many_problems_as_its_card_says(name):
     records = solve(env, agent.plan_function(env), run.params, load_problems(env, config), config, data_mesh())
     spread = 2 * np.sqrt(card["solved_fraction"] * (1 - card["solved_fraction"]) / 100)
     assert records.solved.mean() >= card["solved_fraction"] - spread - 0.01
-    excess = (records.plan_lengths - records.optimal_lengths)[records.solved].mean()
-    assert excess <= card["mean_plan_length"] - card["mean_optimal_length"] + 0.2
+    is_known = records.solved & (records.optimal_lengths >= 0)
+    excess = (records.plan_lengths - records.optimal_lengths)[is_known]
+    spread = 2 * excess.std() / np.sqrt(len(excess))  # A few proofs are much longer than they could be.
+    assert excess.mean() <= card["mean_plan_length"] - card["mean_optimal_length"] + spread + 0.1
