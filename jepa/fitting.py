@@ -100,9 +100,8 @@ def _require_finite(losses: Mapping[str, float], state: TrainState, stage: str, 
     done = int(state.num_updates)
     require_progress(state.params, state.opt_state, stage, done)
     if new := num_skipped(state.opt_state) - num_skipped_before:
-        which = "1 update" if new == 1 else f"{new} updates"
-        fate = "was skipped" if new == 1 else "were skipped"
-        warnings.warn(f"{which} of stage {stage} before {done} had no finite gradient and {fate}", stacklevel=2)
+        if is_first():
+            warnings.warn(f"stage {stage} skipped updates without finite gradients before {done}: {new}", stacklevel=2)
         return
     for name, value in losses.items():
         if not np.isfinite(value):

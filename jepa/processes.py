@@ -1,7 +1,8 @@
 """The processes of a training or grading: how they find each other, agree, and end when one of them fails.
 
 Most runs are a single process, for which all of this does nothing. Several processes compute one training on
-all of their devices together, each the same program with the same arguments; process 0 alone writes files and speaks.
+all of their devices together, each the same program with the same arguments; process 0 alone writes, and tells of
+progress.
 JAX leaves gaps that are closed here: it swallows SIGTERM, a failed process leaves the others waiting for minutes, and a
 stuck one is never noticed.
 """
@@ -24,7 +25,7 @@ from jax.experimental import multihost_utils
 
 WATCHDOG_SECONDS = 1800.0
 """How long several processes may go without a sign of progress, if the user says nothing; compiling takes minutes."""
-_HEARTBEAT_SECONDS, _SHUTDOWN_SECONDS = 10, 15
+_MEETING_SECONDS, _HEARTBEAT_SECONDS, _SHUTDOWN_SECONDS = 300, 10, 15
 _SECONDS_FOR_OTHERS = 0.5
 """How long process 0 outlives a failure: the others, which hear of its end as of a crash, can say their own first."""
 _ENDED = "jepa/ended/"
@@ -115,9 +116,14 @@ def join(processes: Processes) -> None:
             process_id=processes.process_id,
             cluster_detection_method="deactivate",
         )
+    which = "" if not where else f" {processes.process_id} of {processes.num_processes} at {processes.coordinator}"
+    print(f"process{which}: waiting for the others, at most {_MEETING_SECONDS} s", file=sys.stderr, flush=True)
     try:
         jax.distributed.initialize(
-            **where, heartbeat_timeout_seconds=_HEARTBEAT_SECONDS, shutdown_timeout_seconds=_SHUTDOWN_SECONDS
+            **where,
+            initialization_timeout=_MEETING_SECONDS,
+            heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
+            shutdown_timeout_seconds=_SHUTDOWN_SECONDS,
         )
     except (ValueError, RuntimeError) as error:
         asked = "JAX found no cluster by itself" if not where else f"processes did not meet at {processes.coordinator}"
@@ -184,7 +190,7 @@ def require_same(what: str, text: str) -> None:
 
 
 def _difference(one: str, other: str) -> str:
-    start = next((i for i, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), 0)
+    start = len(os.path.commonprefix([one, other]))
     excerpts = [text[max(0, start - 60) : start + 40] for text in (one, other)]
     return f"  ...{excerpts[0]}...\n  ...{excerpts[1]}..."
 
@@ -234,10 +240,10 @@ def ending_together() -> Iterator[None]:
             for number, reason in _ended().items():
                 print(f"error: process {number} {reason}; start all of them anew to continue", file=sys.stderr)
         else:
-            _quickly(lambda: _coordinator().key_value_set(f"{_ENDED}{jax.process_index()}", _ENDED))
+            _quickly(lambda: _joined().client.key_value_set(f"{_ENDED}{_joined().process_id}", _ENDED))
         sys.stdout.flush()
         sys.stderr.flush()
-        if jax.process_index() == 0:
+        if _joined().process_id == 0:
             time.sleep(_SECONDS_FOR_OTHERS)
         os._exit(code)
 
@@ -253,20 +259,21 @@ def _is_of_exchange(error: BaseException | None) -> bool:
 
 def _ended() -> dict[int, str]:
     """Returns which processes have ended, and how: what they have said themselves, else who is no longer heard of."""
-    announced = _quickly(lambda: _coordinator().key_value_dir_get(_ENDED))
+    announced = _quickly(lambda: _joined().client.key_value_dir_get(_ENDED))
     if announced is None:
         return {0: "cannot be reached"}
     if announced:
         return {int(key.rpartition("/")[2]): "has failed, see what it says" for key, _ in announced}
-    everyone = list(range(jax.process_count()))
-    live = _quickly(lambda: _coordinator().get_live_nodes(everyone), seconds=_HEARTBEAT_SECONDS + 3.0)
+    everyone = list(range(_joined().num_processes))
+    live = _quickly(lambda: _joined().client.get_live_nodes(everyone), seconds=_HEARTBEAT_SECONDS + 3.0)
     return {number: "has ended without a word" for number in everyone if live is not None and number not in live}
 
 
-def _coordinator() -> Any:
-    from jax._src import distributed  # There is no public way to ask; without an answer nobody is named.
+def _joined() -> Any:
+    """Returns what JAX knows of the processes without looking for devices, which would wait for all of them."""
+    from jax._src import distributed  # There is no public way to ask the coordinator.
 
-    return distributed.global_state.client
+    return distributed.global_state
 
 
 def _quickly(ask: Callable[[], T], seconds: float = 2.0) -> T | None:

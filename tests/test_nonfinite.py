@@ -86,9 +86,9 @@ def test_training_goes_on_after_bad_updates_and_counts_them(broken, tmp_path):
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         train(experiment(8), tmp_path / "run", lambda text: None)
-    said = [str(warning.message) for warning in heard if "finite gradient" in str(warning.message)]
+    said = [str(warning.message) for warning in heard if "finite gradients" in str(warning.message)]
     assert said == [
-        f"1 update of stage {stage} before {done} had no finite gradient and was skipped"
+        f"stage {stage} skipped updates without finite gradients before {done}: 1"
         for stage in ("world_model", "cost")
         for done in (4, 8)
     ]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jepa.run_log import provenance, write_json_atomic
-from tests.faults.programs import Workplace
+from tests.faults.programs import OFTEN, Workplace
 
 FIGURES = pytest.StashKey[dict[str, list]]()
 NOTE = (
@@ -49,6 +49,18 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def place(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Workplace:
     """A working directory of a module's own; its tests share the runs and the recorded moves in it."""
     return Workplace(folder=tmp_path_factory.mktemp("place"), compiled=compiled)
+
+
+@pytest.fixture(scope="module")
+def config(request: pytest.FixtureRequest, place: Workplace) -> str:
+    """A planner's two stages, of `NUM_UPDATES` of the test's module each."""
+    return place.config("tiles", num_updates=request.module.NUM_UPDATES)
+
+
+@pytest.fixture(scope="module")
+def unbroken(place: Workplace, config: str) -> Path:
+    """The run of the config that nothing disturbs, with a checkpoint behind every call."""
+    return place.trained(config, "unbroken", *OFTEN)
 
 
 class Figures:

@@ -21,6 +21,7 @@ from jepa.runs import load_run
 ROOT = Path(__file__).parents[2]
 LIMIT_SECONDS = 120.0
 """No process of these tests may take longer; one that does hangs."""
+OFTEN = ("--seconds-between-checkpoints", 0)
 CLOCK = ("unix_time_seconds", "samples_per_second", "seconds_per_problem", "training_seconds")
 NOT_A_RESULT = (*CLOCK, "provenance")
 

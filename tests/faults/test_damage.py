@@ -16,7 +16,7 @@ import pytest
 from jepa.checkpoint import Checkpoints
 from jepa.run_config import read_config
 from jepa.runs import untrained_states
-from tests.faults.programs import assert_same_bits, digests, is_clear_refusal
+from tests.faults.programs import OFTEN, assert_same_bits, digests, is_clear_refusal
 
 pytestmark = [
     pytest.mark.faults,
@@ -24,24 +24,14 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
+NUM_UPDATES = 20
 NUM_FLIPS = 50
-WORDS = ("--seconds-between-checkpoints", 0)
 
 
 @pytest.fixture(autouse=True)
 def collect_what_orbax_leaves_behind():
     yield
     gc.collect()
-
-
-@pytest.fixture(scope="module")
-def config(place) -> str:
-    return place.config("tiles", num_updates=20)
-
-
-@pytest.fixture(scope="module")
-def unbroken(place, config) -> Path:
-    return place.trained(config, "unbroken", *WORDS)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +131,7 @@ def test_a_run_goes_on_from_the_older_checkpoint(place, config, unbroken, tmp_pa
         damaged.write_text("{")
     refused = place.run("eval.py", folder)
     assert is_clear_refusal(refused) and "is trained only to 38 of 40 updates" in refused.stderr
-    ended = place.run("train.py", config, "--run-dir", folder, *WORDS)
+    ended = place.run("train.py", config, "--run-dir", folder, *OFTEN)
     assert ended.returncode == 0
     assert f"warning: checkpoint 40 in {folder / 'checkpoints'} is damaged" in ended.stderr
     assert "Resuming after 38 of 40 updates" in ended.stderr and "Traceback" not in ended.stderr

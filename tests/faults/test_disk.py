@@ -21,7 +21,7 @@ from tests.faults.programs import Workplace, assert_same_bits, digests, is_clear
 pytestmark = pytest.mark.faults
 slow = pytest.mark.slow
 
-OFTEN = ("--seconds-between-checkpoints", 0)
+NUM_UPDATES = 40
 UNWRITABLE = "/proc/runs/seed0"
 """Where not even root can make a folder."""
 
@@ -37,16 +37,6 @@ def full_disk(place: Workplace, num_bytes: int) -> dict[str, Any]:
         "preexec_fn": limit,
         "env": place.environment() | {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1000000"},
     }
-
-
-@pytest.fixture(scope="module")
-def config(place) -> str:
-    return place.config("tiles", num_updates=40)
-
-
-@pytest.fixture(scope="module")
-def unbroken(place, config) -> Path:
-    return place.trained(config, "unbroken", *OFTEN)
 
 
 @pytest.fixture

@@ -12,15 +12,7 @@ from tests.faults.programs import assert_same_bits, digests, is_clear_refusal, n
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
-
-@pytest.fixture(scope="module")
-def config(place) -> str:
-    return place.config("tiles", num_updates=20)
-
-
-@pytest.fixture(scope="module")
-def unbroken(place, config) -> Path:
-    return place.trained(config, "unbroken", "--seconds-between-checkpoints", 0)
+NUM_UPDATES = 20
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 from jepa.run_log import read_jsonl
 from tests.faults.programs import (
     CLOCK,
+    OFTEN,
     Workplace,
     assert_same_bits,
     digests,
@@ -26,9 +27,9 @@ from tests.faults.several import Several, run_several
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
+BATCHES = "tests/faults/batches_program.py"
 BROKEN = "tests/faults/broken_train.py"
 NUM_UPDATES = 40
-OFTEN = ("--seconds-between-checkpoints", 0)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,8 @@ def test_only_the_first_process_speaks_and_writes(place, by_two):
     before = digests(by_two)
     first, second = run_several(place, 2, "train.py", "tiles.py", "--run-dir", "by_two")
     assert (first.returncode, second.returncode) == (0, 0)
-    assert "Nothing to do" in first.stderr and second.stderr == ""
+    assert "Nothing to do" in first.stderr
+    assert re.fullmatch(r"process 1 of 2 at \S+: waiting for the others, at most 300 s\n", second.stderr)
     assert digests(by_two) == before
 
 
@@ -167,20 +169,20 @@ def test_four_processes_compute_what_four_devices_of_one_do(place, config):
 
 
 def test_any_number_of_processes_sees_the_same_batches(place):
-    two, four = batches(place, 2), batches(place, 4)
-    assert len(two[0].split()) == 100
-    assert {*two, *four, batches_of_one(place)} == {two[0]}
+    one, two, four = place.run(BATCHES), batches(place, 2), batches(place, 4)
+    assert len(set(two[0])) == 100
+    assert all(found == two[0] for found in (*two, *four, digests_of_batches(one.stderr)))
 
 
-def batches_of_one(place: Workplace) -> str:
-    return place.run("tests/faults/batches_program.py").stderr
+def digests_of_batches(said: str) -> list[str]:
+    return re.findall(r"^[0-9a-f]{64}$", said, re.MULTILINE)
 
 
-def batches(place: Workplace, num_processes: int) -> list[str]:
+def batches(place: Workplace, num_processes: int) -> list[list[str]]:
     """What each of the processes says of the batches of 100 updates."""
-    ends = run_several(place, num_processes, "tests/faults/batches_program.py")
+    ends = run_several(place, num_processes, BATCHES)
     assert [end.returncode for end in ends] == [0] * num_processes, ends
-    return [end.stderr for end in ends]
+    return [digests_of_batches(end.stderr) for end in ends]
 
 
 @pytest.mark.parametrize("number", [0, 1])
