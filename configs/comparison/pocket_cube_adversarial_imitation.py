@@ -12,5 +12,5 @@ from jepa.planners.proposal_search import ProposalSearch
 
 config = dataclasses.replace(
     config,
-    agent=AdversarialImitation(planner=ProposalSearch(width=256, horizon=20)),
+    agent=AdversarialImitation(planner=ProposalSearch(width=1024, horizon=20)),
 )

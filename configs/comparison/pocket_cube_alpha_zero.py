@@ -8,8 +8,9 @@ import dataclasses
 from pocket_cube_ours import config
 
 from jepa.agents.alpha_zero import AlphaZero
+from jepa.planners.tree_search import GumbelTreeSearch
 
 config = dataclasses.replace(
     config,
-    agent=AlphaZero(),
+    agent=AlphaZero(planner=GumbelTreeSearch(num_simulations=512)),
 )

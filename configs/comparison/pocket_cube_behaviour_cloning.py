@@ -1,4 +1,4 @@
-"""Pocket cube, goal-conditioned behaviour cloning, followed greedily on the true dynamics.
+"""Pocket cube, goal-conditioned behaviour cloning, its policy led through a beam on the true dynamics.
 
 Command:   python eval.py compare configs/comparison/pocket_cube_*.py
 """
@@ -15,6 +15,6 @@ config = dataclasses.replace(
     config,
     agent=BehaviourCloning(
         training=Schedule(num_updates=3750, batch_size=1024, learning_rate=3e-4),
-        planner=ProposalSearch(width=1, horizon=20),
+        planner=ProposalSearch(width=1024, horizon=20),
     ),
 )

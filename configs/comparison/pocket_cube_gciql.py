@@ -15,6 +15,6 @@ config = dataclasses.replace(
     config,
     agent=GCIQL(
         training=Schedule(num_updates=3750, batch_size=1024, learning_rate=3e-4),
-        planner=ProposalSearch(width=256, horizon=20),
+        planner=ProposalSearch(width=1024, horizon=20),
     ),
 )

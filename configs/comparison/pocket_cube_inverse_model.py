@@ -17,6 +17,6 @@ config = dataclasses.replace(
         world_model=config.agent.world_model,
         world_model_training=config.agent.world_model_training,
         policy_training=Schedule(num_updates=3000, batch_size=1024, learning_rate=3e-4),
-        planner=ProposalSearch(width=256, horizon=20, fingerprint_bits=32),
+        planner=ProposalSearch(width=1024, horizon=20, fingerprint_bits=32),
     ),
 )

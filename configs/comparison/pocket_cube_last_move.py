@@ -15,6 +15,6 @@ config = dataclasses.replace(
     config,
     agent=LastMovePolicy(
         training=Schedule(num_updates=3750, batch_size=1024, learning_rate=1e-3),
-        planner=ProposalSearch(width=256, horizon=20),
+        planner=ProposalSearch(width=1024, horizon=20),
     ),
 )

@@ -8,8 +8,9 @@ import dataclasses
 from pocket_cube_ours import config
 
 from jepa.agents.mu_zero import MuZero
+from jepa.planners.tree_search import GumbelTreeSearch
 
 config = dataclasses.replace(
     config,
-    agent=MuZero(),
+    agent=MuZero(planner=GumbelTreeSearch(num_simulations=512)),
 )

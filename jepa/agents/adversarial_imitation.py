@@ -57,6 +57,11 @@ class AdversarialImitation(PPO):
         if self.discount >= 1:
             raise ValueError(f"AdversarialImitation.discount must be below 1; got {self.discount}")
 
+    @property
+    def samples_per_round(self) -> int:
+        """See base class; as many moves of the expert."""
+        return 2 * super().samples_per_round
+
     def within(self, num_transitions: int) -> "AdversarialImitation":
         """See base class: the expert's moves first, then as many rounds as fit into the rest."""
         num_expert_moves = min(self.num_expert_moves, max(1, num_transitions // 2))

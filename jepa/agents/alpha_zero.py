@@ -68,6 +68,11 @@ class AlphaZero(OnlineAgent):
         """See base class."""
         return self.num_epochs
 
+    @property
+    def samples_per_round(self) -> int:
+        """See base class."""
+        return self.num_epochs * self.episodes.num_envs * self.rollout_length
+
     def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
         """See base class; the recorded moves are not looked at."""
         return [_AlphaZeroStage(self, env, key, mesh)]

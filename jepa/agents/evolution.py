@@ -59,6 +59,11 @@ class EvolutionStrategies(OnlineAgent):
         """See base class: those of all policies that are tried."""
         return 2 * self.num_pairs * self.episodes.num_envs * self.episodes.episode_length
 
+    @property
+    def samples_per_round(self) -> int:
+        """See base class: the policies that are tried."""
+        return 2 * self.num_pairs
+
     def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
         """See base class; the recorded moves are not looked at."""
         return [_EvolutionStage(self, env, key, mesh)]

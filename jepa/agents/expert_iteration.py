@@ -16,7 +16,7 @@ from jepa.agents.behaviour_cloning import policy_network
 from jepa.agents.exact_model import exact_codes, exact_goal_codes, exact_planning_model
 from jepa.agents.guided_search import Guide, policy_guide
 from jepa.agents.offline import rebuilt
-from jepa.agents.online import EpisodeState, OnlineAgent, OnlineStage, new_episodes
+from jepa.agents.online import EpisodeState, OnlineStage, ReplayAgent, new_episodes
 from jepa.envs.base import Env
 from jepa.planners.base import Planner
 from jepa.planners.proposal_search import ProposalSearch
@@ -25,7 +25,7 @@ from jepa.types import Goal, Plan, Trajectories, pytree, require_positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ExpertIteration(OnlineAgent):
+class ExpertIteration(ReplayAgent):
     """Each round poses new problems, searches for plans on the true dynamics, and learns from those that are verified.
 
     The manner of AlphaProof with a policy alone: no plan of a person is seen, and no reward but the verifier's. What
@@ -40,10 +40,6 @@ class ExpertIteration(OnlineAgent):
     """The search of every round; its nodes are the moves that are counted."""
     num_kept: int = 65_536
     """Newest moves of verified plans that are learned from."""
-    steps_per_round: int = 64
-    """Gradient steps of a round."""
-    samples_per_step: int = 512
-    """Moves in each."""
     training: Schedule = Schedule(
         num_updates=100, batch_size=32_768, learning_rate=1e-3, weight_decay=0.0, updates_per_call=1
     )
@@ -68,11 +64,6 @@ class ExpertIteration(OnlineAgent):
     def moves_per_round(self) -> int:
         """See base class: the most nodes that the searches of a round may generate."""
         return self.moves_searched * self.practice.width
-
-    @property
-    def gradient_steps(self) -> int:
-        """See base class."""
-        return self.steps_per_round
 
     def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
         """See base class; the recorded moves are not looked at."""

@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,11 @@ from jepa.envs.base import Env, matches
 from jepa.mesh import check_divisible, replicate
 from jepa.training import ModuleStage, Schedule, TrainState
 from jepa.types import Goal, pytree, require_positive
+
+LEAST_ROUNDS = 10
+"""Rounds that a training should have at least, if they can be made smaller."""
+LEAST_EPISODES = 8
+"""Episodes of a round below which it is not made smaller."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -129,7 +135,7 @@ class OnlineLearner(Agent):
     """What it practises on."""
     training: Schedule = Schedule(num_updates=100, updates_per_call=1)
     """Rounds of playing and learning, and how fast it learns; its batch counts the samples of all gradient steps of a
-    round. How many rounds there are follows from the experiment's `num_transitions`."""
+    round. How many rounds there are follows from the experiment's `num_transitions` (see `within`)."""
 
     @property
     @abc.abstractmethod
@@ -137,20 +143,67 @@ class OnlineLearner(Agent):
         """Moves on the true dynamics in a round."""
 
     @property
+    @abc.abstractmethod
+    def samples_per_round(self) -> int:
+        """Samples of all gradient steps of a round."""
+
+    @property
     def gradient_steps(self) -> int:
         """Gradient steps of a round, over all of which the schedule of the learning rate is stretched."""
         return 1
 
     def within(self, num_transitions: int) -> "OnlineLearner":
-        """See base class: as many rounds as fit, at least one compiled call."""
-        calls = num_transitions // (self.moves_per_round * self.training.updates_per_call)
-        num_updates = max(1, calls) * self.training.updates_per_call
-        return dataclasses.replace(self, training=dataclasses.replace(self.training, num_updates=num_updates))
+        """See base class: as many rounds as fit, at least one compiled call.
+
+        Where fewer than ten rounds would fit, rounds of fewer episodes are played, half as many again and again: one
+        round of many moves teaches less than ten of few.
+        """
+        agent, per_call = self, self.training.updates_per_call
+        most = num_transitions // max(LEAST_ROUNDS, per_call)
+        while agent.moves_per_round > most and agent.episodes.num_envs >= 2 * LEAST_EPISODES:
+            agent = agent.with_episodes(agent.episodes.num_envs // 2)
+        return agent.with_rounds(max(1, num_transitions // (agent.moves_per_round * per_call)) * per_call)
+
+    def with_episodes(self, num_envs: int) -> "OnlineLearner":
+        """Returns the agent as it trains with a number of episodes side by side."""
+        return dataclasses.replace(self, episodes=dataclasses.replace(self.episodes, num_envs=num_envs))
+
+    def with_rounds(self, num_rounds: int) -> "OnlineLearner":
+        """Returns the agent as it trains for a number of rounds."""
+        training = dataclasses.replace(self.training, num_updates=num_rounds, batch_size=self.samples_per_round)
+        return dataclasses.replace(self, training=training)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OnlineAgent(OnlineLearner, GuidedSearch):
     """Such a baseline that searches on the true dynamics, too."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReplayAgent(OnlineAgent):
+    """Such a baseline that keeps what it has seen, and so may learn from it for as long as it takes."""
+
+    steps_per_round: int = 64
+    """Gradient steps of a round, at least: where few rounds fit into the moves, each has as many more as bring the
+    samples of the whole training to those of its `training`."""
+    samples_per_step: int = 512
+    """Moves in each."""
+
+    @property
+    def gradient_steps(self) -> int:
+        """See base class."""
+        return self.steps_per_round
+
+    @property
+    def samples_per_round(self) -> int:
+        """See base class."""
+        return self.steps_per_round * self.samples_per_step
+
+    def with_rounds(self, num_rounds: int) -> "ReplayAgent":
+        """See base class."""
+        samples = self.training.num_updates * self.training.batch_size
+        steps = max(self.steps_per_round, math.ceil(samples / (num_rounds * self.samples_per_step)))
+        return super(ReplayAgent, dataclasses.replace(self, steps_per_round=steps)).with_rounds(num_rounds)
 
 
 class OnlineStage(ModuleStage):

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from jepa.agents.base import Params
 from jepa.agents.behaviour_cloning import policy_network
 from jepa.agents.offline import sample_hindsight
-from jepa.agents.online import EpisodeState, OnlineAgent, OnlineStage, epsilon_after, explore, new_episodes
+from jepa.agents.online import EpisodeState, OnlineStage, ReplayAgent, epsilon_after, explore, new_episodes
 from jepa.agents.q_learning import QLearning, q_loss
 from jepa.envs.base import Env, matches
 from jepa.training import Schedule, Stage, TrainState
@@ -20,7 +20,7 @@ from jepa.types import Trajectories, pytree, require_positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OnlineQLearning(QLearning, OnlineAgent):
+class OnlineQLearning(QLearning, ReplayAgent):
     """DQN with hindsight replay: each round walks from new problems, epsilon-greedily, and keeps the newest walks.
 
     Source: as `QLearning`; replay and exploration as in DQN.
@@ -28,10 +28,6 @@ class OnlineQLearning(QLearning, OnlineAgent):
 
     num_walks_kept: int = 4096
     """Newest walks that are learned from."""
-    steps_per_round: int = 64
-    """Gradient steps of a round."""
-    samples_per_step: int = 512
-    """Moves in each."""
     last_epsilon: float = 0.1
     """Share of random moves in the second half of the rounds, to which it falls from 1."""
     training: Schedule = Schedule(
@@ -53,11 +49,6 @@ class OnlineQLearning(QLearning, OnlineAgent):
     def moves_per_round(self) -> int:
         """See base class: every walk has `episode_length` moves, also beyond the goal."""
         return self.episodes.num_envs * self.episodes.episode_length
-
-    @property
-    def gradient_steps(self) -> int:
-        """See base class."""
-        return self.steps_per_round
 
     def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
         """See base class; the recorded moves are not looked at."""

@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -42,6 +43,17 @@ class RolloutAgent(OnlineLearner):
     def gradient_steps(self) -> int:
         """See base class."""
         return self.num_epochs * self.num_minibatches
+
+    @property
+    def samples_per_round(self) -> int:
+        """See base class."""
+        return self.num_epochs * self.moves_per_round
+
+    def with_episodes(self, num_envs: int) -> "RolloutAgent":
+        """See base class; fewer minibatches, where as many no longer divide the moves of a round."""
+        num_minibatches = math.gcd(self.num_minibatches, num_envs * self.rollout_length)
+        episodes = dataclasses.replace(self.episodes, num_envs=num_envs)
+        return dataclasses.replace(self, episodes=episodes, num_minibatches=num_minibatches)
 
 
 class RolloutStage(OnlineStage):

@@ -77,9 +77,21 @@ def test_the_oldest_moves_are_overwritten():
 
 def test_a_round_is_charged_for_its_searches():
     assert AGENT.moves_per_round == 64 * 25 * 2
-    assert AGENT.within(10_000).training.num_updates == 3
-    stage = stage_of(AGENT.within(10_000))
-    assert stage.schedule.num_updates * stage.transitions_per_update == 9_600
+    agent = AGENT.within(40_000)
+    assert (agent.training.num_updates, agent.episodes.num_envs) == (12, 64)
+    stage = stage_of(agent)
+    assert stage.schedule.num_updates * stage.transitions_per_update == 38_400
+
+
+def test_few_moves_make_small_rounds_with_as_many_samples_in_all():
+    agent = AGENT.within(10_000)
+    assert agent.episodes.num_envs == 16  # of 64
+    assert agent.training.num_updates == 10_000 // (16 * 25 * 2)
+    wanted = AGENT.training.num_updates * AGENT.training.batch_size
+    rest = agent.training.num_updates * agent.training.batch_size - wanted
+    assert 0 <= rest < agent.training.num_updates * AGENT.samples_per_step  # rounded up to whole steps
+    assert agent.training.batch_size == agent.steps_per_round * AGENT.samples_per_step
+    assert agent.moves_per_round <= 1_000 < AGENT.moves_per_round  # ten rounds fit, where none of them did before
 
 
 def test_a_memory_that_is_too_small_is_refused():

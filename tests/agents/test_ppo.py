@@ -75,10 +75,18 @@ def test_an_episode_ends_when_solved_or_given_up_and_a_new_one_follows():
 def test_moves_are_counted():
     agent = PPO(episodes=PRACTICE, rollout_length=4, num_minibatches=2)
     assert agent.moves_per_round == 256
-    within = agent.within(1000)
-    assert within.training.num_updates == 3
+    within = agent.within(3000)
+    assert within.training.num_updates == 11
     stage = within.stages(GRID, NOTHING, jax.random.key(0), data_mesh())[0]
-    assert stage.transitions_per_update * stage.schedule.num_updates == 768
+    assert stage.transitions_per_update * stage.schedule.num_updates == 11 * 256
+
+
+def test_few_moves_make_small_rounds():
+    agent = PPO(episodes=PRACTICE, rollout_length=4, num_minibatches=64)
+    within = agent.within(1000)
+    assert (within.episodes.num_envs, within.moves_per_round, within.training.num_updates) == (16, 64, 15)
+    assert (within.num_minibatches, within.training.batch_size) == (64, 64 * agent.num_epochs)
+    assert agent.within(300).num_minibatches == 32  # which divides the 32 moves of a round
     assert agent.within(10).training.num_updates == 1  # one call is the least
 
 
