@@ -1,6 +1,7 @@
 """Grades a run on problems it never saw: `python eval.py runs/pocket_cube/seed0 [--planner.width 64] [--html]`.
 
 Solves your own problem: `python eval.py solve runs/pocket_cube/seed0 "R U F'"`.
+Grades more and less search: `python eval.py curve runs/pocket_cube/seed0 --num-samples 256`.
 Compares methods: `python eval.py compare configs/comparison/*.py`, then or meanwhile `python eval.py report FOLDER`.
 """
 
@@ -9,13 +10,14 @@ import sys
 from jepa.cli import EvalCommand, parse_eval, user_errors
 from jepa.comparison.command import compare, report_comparison
 from jepa.console import print_report, progress
+from jepa.curve_command import grade_compute
 from jepa.page.page import write_page
 from jepa.processes import Watchdog, is_first, join, on_first
 from jepa.report import Report, evaluate_run, require_writable, write_report
 from jepa.runs import Run, load_run
 from jepa.solve_command import solve_problems
 
-COMMANDS = {"compare": compare, "report": report_comparison, "solve": solve_problems}
+COMMANDS = {"compare": compare, "curve": grade_compute, "report": report_comparison, "solve": solve_problems}
 
 
 def main() -> None:

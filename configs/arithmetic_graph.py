@@ -46,7 +46,7 @@ config = Experiment(
             legality=TrunkLegality(trunk=AttentionTrunk(width=64, num_blocks=1, slots_per_group=FIELDS)),
             reidentification=NearestCode(),
         ),
-        world_model_training=Schedule(num_updates=1000, batch_size=192, learning_rate=3e-3),
+        world_model_training=Schedule(num_updates=2500, batch_size=192, learning_rate=3e-3),
         cost=CostLearning(
             head=PairwiseCost(hidden_width=128),
             imagination=Imagination(num_walks=64, walk_length=18),

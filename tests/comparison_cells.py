@@ -57,13 +57,24 @@ EVAL = """
 import json, sys
 from pathlib import Path
 
-folder = Path(sys.argv[1])
+is_curve = sys.argv[1] == "curve"
+folder = Path(sys.argv[1 + is_curve])
 here = Path(__file__).parent
 name = "/".join(folder.parts[-3:])
 order = json.loads((here / "orders.json").read_text()).get(name, "")
 with (here / "calls.txt").open("a") as file:
-    file.write(f"eval {name}\\n")
+    file.write(f"{'curve' if is_curve else 'eval'} {name}\\n")
 experiment = json.loads((folder / "cell.json").read_text())["experiment"]
+if is_curve:
+    words = sys.argv[3:]
+    scales = [float(word) for word in words[words.index("--search-scales") + 1 :]]
+    points = [{"scale": scale, "mean_nodes_generated": 10 * scale, "solved": [1, 0, 0, 0]} for scale in scales]
+    num_samples = int(words[words.index("--num-samples") + 1])
+    shares = {"pass_at_k_oracle": [0.5], "rerank_at_k": [0.25], "consensus_at_k": [0.0]}
+    samples = {"num_samples": num_samples, "k": [1], "mean_nodes_per_sample": 7.0} | shares if num_samples else None
+    curve = {"num_problems": 4, "search": points, "samples": samples, "config": experiment}
+    (folder / "curve.json").write_text(json.dumps(curve))
+    sys.exit(0)
 if order == "other seed":
     experiment["seed"] += 1
 records = [

@@ -45,10 +45,10 @@ LAYERS = (
     {"runs"},
     {"pretrained"},
     {"trained"},
-    {"report"},
+    {"report", "compute_curve"},
     {"page"},
     {"console"},
-    {"cli", "solve_command"},
+    {"cli", "solve_command", "curve_command"},
     {"demo", "weights_command"},
     {"comparison"},
 )

@@ -95,6 +95,8 @@ def test_commands_say_what_the_cell_expects(place, tmp_path, debug):
     [
         ({"seeds": (0, 1, 0)}, r"--seeds must be different .*\[0, 1, 0\]"),
         ({"seeds": ()}, "at least one seed"),
+        ({"search_scales": (0.5, 0.0)}, r"--search-scales must be different numbers above 0, came \[0.5, 0.0\]"),
+        ({"num_samples": -1}, "--num-samples must be at least 0"),
         ({"seeds": (-1,)}, "at least 0"),
         ({"transitions": (0,)}, "--transitions must be different numbers of at least 1"),
         ({"transitions": (13,)}, "at least 14, one walk of .*cube.py, came 13"),
@@ -288,6 +290,44 @@ def test_other_test_problems_are_graded_anew_without_training_anew(place):
     run(place, "cube", seeds=(0,), num_problems=5, retry_failed=True)
     assert place.calls() == both("cube/28/seed0")  # train.py finds its run complete.
     assert [path.name for path in (place.output / "cube/28").iterdir()] == ["seed0"]
+
+
+# ---- more and less search
+
+
+def test_more_compute_is_graded_once_without_training_or_grading_anew(place):
+    assert run(place, "cube", seeds=(0,)) == 0
+    place.calls()
+    wanted = {"seeds": (0,), "search_scales": (0.25, 1.0), "num_samples": 2}  # Its own size is graded anyway.
+    assert run(place, "cube", **wanted) == 0
+    assert place.calls() == ["curve cube/28/seed0"]
+    assert run(place, "cube", **wanted) == run(place, "cube", seeds=(0,)) == 0
+    assert place.calls() == []
+    assert run(place, "cube", **(wanted | {"search_scales": (0.5, 0.25)})) == 0
+    assert place.calls() == ["curve cube/28/seed0"]
+    text = (place.output / "comparison.md").read_text()
+    assert "| pocket_cube | LatentPlanner | 0.25 | 25.0" in text
+    assert "| pocket_cube | LatentPlanner | 1 | 50.0 | 25.0 | 0.0 | 7 | 1 |" in text
+
+
+def test_cells_that_have_not_run_do_all_three(place):
+    assert run(place, "cube", seeds=(0,), search_scales=(2.0,)) == 0
+    assert place.calls() == [*both("cube/28/seed0"), "curve cube/28/seed0"]
+
+
+@pytest.mark.parametrize("spoil", ["[]", '{"search": 3, "samples": null, "config": %s}'])
+def test_a_damaged_curve_is_named_and_drawn_anew_on_request(place, capsys, spoil):
+    wanted = {"seeds": (0,), "search_scales": (0.5,)}
+    run(place, "cube", **wanted)
+    (cell,) = plan_cells(place.comparison("cube", **wanted))
+    path = cell.folder / "curve.json"
+    path.write_text(spoil.replace("%s", json.dumps(to_json(cell.experiment))))
+    capsys.readouterr()
+    place.calls()
+    assert run(place, "cube", **wanted) == 1
+    assert "cube/28/seed0 is damaged" in (err := capsys.readouterr().err) and "curve.json" in err
+    assert run(place, "cube", retry_failed=True, **wanted) == 0
+    assert place.calls()[-1] == "curve cube/28/seed0"
 
 
 @pytest.mark.parametrize("status", ["running", "interrupted", "waiting"])

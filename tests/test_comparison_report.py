@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from jepa.comparison import tables as tables_module
+from jepa.comparison.compute import sampled_plans, search_points
 from jepa.comparison.figures import COLOURS, write_figures
 from jepa.comparison.report import escape_latex, latex, ledger, markdown, print_report, write_report
 from jepa.comparison.results import read_comparison
@@ -381,6 +382,46 @@ def test_figures_of_one_method_leave_out_who_beats_whom(tmp_path):
     add(tmp_path, "a", CUBE, 0, "x.")
     names = {path.stem for path in write_figures([one_table(tmp_path)], tmp_path)}
     assert names == {"success_by_transitions", "success_by_nodes", "performance_profiles"}
+
+
+def add_curve(folder: Path, points: dict[float, str], **samples: list) -> None:
+    """Writes the curve.json of a cell: what each size of the search solves, and perhaps what samples are worth."""
+    experiment = json.loads((folder / "cell.json").read_text())["experiment"]
+    search = [
+        {"scale": scale, "mean_nodes_generated": 1000.0 * scale, "solved": [mark == "x" for mark in solved]}
+        for scale, solved in points.items()
+    ]
+    found = {"num_samples": 2, "k": [1, 2], "mean_nodes_per_sample": 8.0} | samples if samples else None
+    curve = {"num_problems": 4, "search": search, "samples": found, "config": experiment}
+    (folder / "curve.json").write_text(json.dumps(curve))
+
+
+def test_more_and_less_search_and_samples_by_hand(root):
+    shares = {"rerank_at_k": [0.5, 0.75], "consensus_at_k": [0.5, 0.5]}
+    for seed, solved in enumerate(("xx..", "x...", "....")):
+        samples = shares | {"pass_at_k_oracle": [0.5, 1.0 - seed / 2]} if seed < 2 else {}
+        add_curve(root / f"cube_jepa/28/seed{seed}", {0.25: solved}, **samples)
+    group = one_table(root).groups["LatentPlanner", CUBE_28]
+    little, own = search_points(group)
+    assert (little.scale, little.nodes, little.success.value, little.num_seeds) == (0.25, 250.0, 3 / 12, 3)
+    assert (own.scale, own.nodes, own.success.value, own.num_seeds) == (1.0, 1000.0, 9 / 12, 3)
+    one, two = sampled_plans(group)
+    assert (one.k, one.passed, one.nodes, one.num_seeds) == (1, 0.5, 8.0, 2)
+    assert (two.k, two.passed, two.reranked, two.consensus, two.nodes) == (2, 0.75, 0.75, 0.5, 16.0)
+    results = read_comparison(root, {})
+    text = markdown(make_tables(results), results, [])
+    assert "| pocket_cube | LatentPlanner | 0.25 | 25.0 [" in text and "] | 250 | 3 |" in text
+    assert "| pocket_cube | LatentPlanner | 2 | 75.0 | 75.0 | 50.0 | 16 | 2 |" in text
+    pytest.importorskip("matplotlib")
+    assert "success_by_samples" in {path.stem for path in write_figures(make_tables(results), root)}
+
+
+def test_a_curve_of_another_experiment_does_not_count(root):
+    folder = root / "cube_jepa/28/seed0"
+    add_curve(folder, {0.25: "xxxx"})
+    curve = json.loads((folder / "curve.json").read_text())
+    (folder / "curve.json").write_text(json.dumps(curve | {"config": {}}))
+    assert [point.scale for point in search_points(one_table(root).groups["LatentPlanner", CUBE_28])] == [1.0]
 
 
 def test_without_matplotlib_the_report_says_so(root, monkeypatch):

@@ -298,3 +298,24 @@ def test_a_trained_agent_can_be_shipped_and_demonstrated(one_run, tmp_path, monk
     (tmp_path / "weights" / "small" / "weights.npz").write_bytes(b"no archive")
     with pytest.raises(ValueError, match=r"weights\.npz is damaged"):
         TrainedAgent.pretrained("small")
+
+
+def test_more_and_less_search_and_sampled_plans(one_run, tmp_path, capsys):
+    _, folder = one_run
+    words = ["--search-scales", 0.02, 1, "--num-samples", 4, "--sampled-problems", 3, "--num-problems", 6]
+    with pytest.raises(SystemExit) as end:
+        call(eval_program.main, "curve", folder, *words, "--output-dir", tmp_path / "new")
+    assert end.value.code == 0
+    result = json.loads((tmp_path / "new/curve.json").read_text())
+    little, own = result["search"]
+    assert (little["scale"], little["width"], own["scale"]) == (0.02, 1, 1.0)
+    assert little["mean_nodes_generated"] < own["mean_nodes_generated"]
+    assert own["solved_fraction"] == np.mean(own["solved"]) and len(own["solved"]) == result["num_problems"] == 6
+    samples = result["samples"]
+    assert samples["k"] == [1, 2, 4] and (samples["num_problems"], samples["num_samples"]) == (3, 4)
+    shares = [samples[name] for name in ("pass_at_k_oracle", "rerank_at_k", "consensus_at_k")]
+    assert shares[0][0] == pytest.approx(shares[1][0]) == pytest.approx(shares[2][0])  # one plan is one plan
+    assert all(oracle >= rerank - 1e-9 for oracle, rerank in zip(*shares[:2], strict=True))
+    printed = capsys.readouterr().out
+    assert "search, width 1" in printed and "rerank@4" in printed and "curve.json" in printed
+    assert not (folder / "curve.json").exists()

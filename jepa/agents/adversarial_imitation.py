@@ -14,10 +14,10 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from jepa.actors.base import Actor
 from jepa.agents.base import Params
 from jepa.agents.behaviour_cloning import policy_network
+from jepa.agents.episodes import Episodes, Step, new_episodes
 from jepa.agents.exact_model import exact_codes, exact_goal_codes
 from jepa.agents.guided_search import Guide, moves_of_value, policy_guide
 from jepa.agents.offline import rebuilt
-from jepa.agents.online import Episodes, Step, new_episodes
 from jepa.agents.ppo import PPO, ActorCritic, PPOSamples, PPOStage
 from jepa.envs.base import Env
 from jepa.mesh import replicate

@@ -12,10 +12,11 @@ from jaxtyping import Array, Bool, Float, Key
 from jepa.actors.base import Actor, log_proposals, proposals
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.base import Params
+from jepa.agents.episodes import Episodes, Step
 from jepa.agents.exact_model import exact_planning_model
 from jepa.agents.guided_search import Guide, moves_of_value
 from jepa.agents.offline import rebuilt
-from jepa.agents.online import Episodes, OnlineAgent, OnlineStage, Step
+from jepa.agents.online import OnlineAgent, OnlineStage
 from jepa.agents.ppo import ActorCritic
 from jepa.agents.rollouts import outcomes
 from jepa.envs.base import Env

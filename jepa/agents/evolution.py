@@ -13,9 +13,10 @@ from jepa.actors.base import Actor
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.base import Params
 from jepa.agents.behaviour_cloning import policy_network
+from jepa.agents.episodes import Episodes, EpisodeState, new_episodes
 from jepa.agents.guided_search import Guide, policy_guide
 from jepa.agents.offline import rebuilt
-from jepa.agents.online import Episodes, EpisodeState, OnlineAgent, OnlineStage, new_episodes
+from jepa.agents.online import OnlineAgent, OnlineStage
 from jepa.envs.base import Env, matches
 from jepa.planners.base import Planner
 from jepa.planners.proposal_search import ProposalSearch

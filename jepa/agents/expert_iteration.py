@@ -13,10 +13,11 @@ from jepa.actors.base import Actor, log_proposals, proposals
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.base import Params
 from jepa.agents.behaviour_cloning import policy_network
+from jepa.agents.episodes import EpisodeState, new_episodes
 from jepa.agents.exact_model import exact_codes, exact_goal_codes, exact_planning_model
 from jepa.agents.guided_search import Guide, policy_guide
 from jepa.agents.offline import rebuilt
-from jepa.agents.online import EpisodeState, OnlineStage, ReplayAgent, new_episodes
+from jepa.agents.online import OnlineStage, ReplayAgent
 from jepa.envs.base import Env
 from jepa.planners.base import Planner
 from jepa.planners.proposal_search import ProposalSearch

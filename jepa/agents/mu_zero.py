@@ -13,10 +13,10 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from jepa.actors.base import Actor, log_proposals, proposals
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.base import Params, PlanFunction
+from jepa.agents.episodes import Episodes, Step
 from jepa.agents.exact_model import exact_codes, exact_goal_codes
 from jepa.agents.guided_search import moves_of_value
 from jepa.agents.offline import rebuilt
-from jepa.agents.online import Episodes, Step
 from jepa.agents.rollouts import RolloutAgent, RolloutStage, outcomes
 from jepa.encoders.residual_mlp import ResidualBlock
 from jepa.envs.base import Env

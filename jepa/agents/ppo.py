@@ -14,9 +14,10 @@ from jepa.actors.base import Actor, log_proposals
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.base import Params
 from jepa.agents.behaviour_cloning import policy_network, value_network
+from jepa.agents.episodes import Step
 from jepa.agents.guided_search import Guide, policy_guide
 from jepa.agents.offline import rebuilt
-from jepa.agents.online import OnlineAgent, Step
+from jepa.agents.online import OnlineAgent
 from jepa.agents.rollouts import RolloutAgent, RolloutStage
 from jepa.envs.base import Env
 from jepa.planners.base import Planner

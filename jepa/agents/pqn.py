@@ -13,9 +13,10 @@ from jepa.actors.base import Actor
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.base import Params
 from jepa.agents.behaviour_cloning import policy_network
+from jepa.agents.episodes import Step, epsilon_after, explore
 from jepa.agents.guided_search import Guide, moves_of_value
 from jepa.agents.offline import rebuilt
-from jepa.agents.online import OnlineAgent, Step, epsilon_after, explore
+from jepa.agents.online import OnlineAgent
 from jepa.agents.q_learning import moves_left_guide
 from jepa.agents.rollouts import RolloutAgent, RolloutStage, lambda_returns
 from jepa.envs.base import Env

@@ -11,8 +11,9 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from jepa.agents.base import Params
 from jepa.agents.behaviour_cloning import policy_network
+from jepa.agents.episodes import EpisodeState, epsilon_after, explore, new_episodes
 from jepa.agents.offline import sample_hindsight
-from jepa.agents.online import EpisodeState, OnlineStage, ReplayAgent, epsilon_after, explore, new_episodes
+from jepa.agents.online import OnlineStage, ReplayAgent
 from jepa.agents.q_learning import QLearning, q_loss
 from jepa.envs.base import Env, matches
 from jepa.training import Schedule, Stage, TrainState

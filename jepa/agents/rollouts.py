@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from jepa.agents.online import EpisodeState, OnlineLearner, OnlineStage, Step
+from jepa.agents.episodes import EpisodeState, Step
+from jepa.agents.online import OnlineLearner, OnlineStage
 from jepa.training import TrainState
 from jepa.types import require_positive
 

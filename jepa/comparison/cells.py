@@ -6,6 +6,7 @@ from pathlib import Path
 
 import tyro
 
+from jepa.compute_curve import Curve
 from jepa.config import Experiment, debug, load_config
 
 
@@ -21,6 +22,10 @@ class Comparison:
     """Budgets of recorded moves, rounded down to whole walks; each config's own if none is given."""
     num_problems: int | None = None
     """Test problems; each config's own number if not given."""
+    search_scales: tuple[float, ...] = ()
+    """Sizes of the search that every cell is graded with, too, as multiples of its own (see `eval.py curve`)."""
+    num_samples: int = 0
+    """Plans sampled per problem, for pass@k, rerank@k and consensus@k with k up to this; 0 for none."""
     jobs: int = 1
     """Cells that run at the same time. Seconds are only comparable between cells that ran with as many."""
     output_dir: Path | None = None
@@ -47,8 +52,18 @@ class Comparison:
         for flag, value in (("--jobs", self.jobs), ("--slurm-minutes", self.slurm_minutes)):
             if value < 1:
                 raise ValueError(f"{flag} must be at least 1, came {value}")
+        if self.search_scales or self.num_samples:
+            Curve(search_scales=self.search_scales, num_samples=self.num_samples)  # Says what is wrong with them.
         if self.num_problems is not None and self.num_problems < 1:
             raise ValueError(f"--num-problems must be at least 1, came {self.num_problems}")
+
+    @property
+    def curve(self) -> Curve | None:
+        """At how much compute cells are graded beside their config's own; None for no other."""
+        scales = tuple(scale for scale in self.search_scales if scale != 1)
+        if not scales and not self.num_samples:
+            return None
+        return Curve(search_scales=scales, num_samples=self.num_samples)
 
     @property
     def output(self) -> Path:
@@ -70,6 +85,10 @@ class Cell:
     """Where it runs and leaves its results."""
     commands: tuple[tuple[str, ...], ...]
     """The programs that run one after the other, each with its arguments."""
+    num_done: int = 0
+    """How many of them have left what they were run for, and are not run again."""
+    curve: Curve | None = None
+    """At how much compute it is graded beside its config's own."""
     jobs: int
     """Cells that run at the same time on its machine, at most."""
 
@@ -111,20 +130,26 @@ def _cell(comparison: Comparison, config: Path, experiment: Experiment, budget: 
     num_transitions = budget - budget % length
     folder = comparison.output / config.stem / str(budget) / f"seed{seed}"
     train = ["train.py", config, "--seed", seed, "--num-transitions", num_transitions, "--run-dir", folder]
-    grade = ["eval.py", folder]
+    grade, draw = ["eval.py", folder], ["eval.py", "curve", folder]
     evaluation = experiment.evaluation
     if comparison.num_problems is not None:
         evaluation = dataclasses.replace(evaluation, num_problems=comparison.num_problems)
-        grade += ["--num-problems", comparison.num_problems]
+        for words in (grade,) if comparison.debug else (grade, draw):  # With --debug a run has as few as it is.
+            words += ["--num-problems", comparison.num_problems]
     experiment = dataclasses.replace(experiment, seed=seed, num_transitions=num_transitions, evaluation=evaluation)
     if comparison.debug:
         experiment, train, grade = debug(experiment), [*train, "--debug"], [*grade, "--debug"]
-    commands = tuple(tuple(map(str, words)) for words in (train, grade))
+    programs = [train, grade]
+    if curve := comparison.curve:
+        draw += ["--num-samples", curve.num_samples, "--search-scales", *curve.search_scales]
+        programs.append(draw)
+    commands = tuple(tuple(map(str, words)) for words in programs)
     return Cell(
         config=config,
         num_transitions=budget,
         experiment=experiment,
         folder=folder,
         commands=commands,
+        curve=curve,
         jobs=comparison.jobs if comparison.slurm_partition is None else 1,
     )

@@ -20,6 +20,7 @@ from jepa.comparison.folders import (
     make_room,
     new_entry,
     read_entry,
+    without_done,
     write_entry,
 )
 from jepa.comparison.jobs import LocalJob, StartJob, num_usable_cores, python_commands, thread_limits
@@ -93,10 +94,12 @@ def run_comparison(comparison: Comparison, cells: Sequence[Cell], programs: Path
     _say(f"{len(cells)} cells: {len(cells) - len(to_run) - len(refused)} finished, {len(to_run)} to run")
     for name, (status, reason) in refused.items():
         _say(f"{name} is {status} and left alone; --retry-failed runs it again\n{_indented(reason)}")
-    for cell in to_run:
+    for number, cell in enumerate(to_run):
         make_room(cell)
         if states[cell.name][0] in (WAITING, DAMAGED, CHANGED):
             write_entry(cell.folder, new_entry(cell))  # So that the report knows what is still missing.
+        else:
+            to_run[number] = without_done(cell)
     taken = {cell.name: read_entry(cell.folder).seconds for cell in cells if states[cell.name][0] == FINISHED}
     with progress(len(to_run)) as show:
         interruption = run_cells(to_run, start, comparison.jobs, taken, show)

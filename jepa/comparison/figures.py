@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from jepa.comparison.tables import Column, Group, Table
+from jepa.comparison.compute import sampled_plans, search_points
+from jepa.comparison.tables import Column, Estimate, Group, Table
 from jepa.statistics import performance_profile
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
@@ -41,12 +42,18 @@ def write_figures(tables: Sequence[Table], folder: Path) -> list[Path]:
         return []
     methods = sorted({method for table in tables for method in table.methods})
     looks = {
-        method: {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)], "label": method}
+        method: {
+            "color": COLOURS[index % len(COLOURS)],
+            "marker": MARKERS[(index + index // len(COLOURS)) % len(MARKERS)],  # Each pair comes once in 64 methods.
+            "label": method,
+        }
         for index, method in enumerate(methods)
     }
+    sampled = [table for table in tables if any(sampled_plans(group) for group in table.groups.values())]
     figures = {
         "success_by_transitions": _by_domain(tables, looks, _draw_transitions, "recorded transitions"),
         "success_by_nodes": _by_domain(tables, looks, _draw_nodes, "nodes per problem"),
+        "success_by_samples": _by_domain(sampled, looks, _draw_samples, "sampled plans per problem"),
         "performance_profiles": [(table.title, _profiles(table, looks)) for table in tables],
         "probability_of_improvement": [(table.title, _improvements(table)) for table in tables if table.improvements],
     }
@@ -126,13 +133,28 @@ def _draw_transitions(axis: Any, points: Points, look: dict[str, str]) -> None:
 
 
 def _draw_nodes(axis: Any, points: Points, look: dict[str, str]) -> None:
-    nodes = [group.mean("mean_nodes_generated") for _, group in points]
-    if np.nanmax(nodes, initial=0.0) > 0.0:  # A method without search has no place on a logarithmic axis.
-        _draw_points(axis, nodes, points, look | {"linestyle": "none"})
+    """Draws a curve for each budget of transitions; the largest search of a method is where its table stands."""
+    for _, group in points:
+        found = [point for point in search_points(group) if point.nodes > 0]  # A logarithmic axis has no 0.
+        if found:
+            _draw_estimates(axis, [point.nodes for point in found], [point.success for point in found], look)
+            look = {name: value for name, value in look.items() if name != "label"}
+
+
+def _draw_samples(axis: Any, points: Points, look: dict[str, str]) -> None:
+    """Draws pass@k, dashed, and what the learned score makes of it, of the largest budget of transitions."""
+    if points and (found := sampled_plans(points[-1][1])):
+        sizes = [one.k for one in found]
+        axis.plot(sizes, [one.reranked for one in found], linestyle="-", **look)
+        dashed = look | {"linestyle": "--", "alpha": 0.6, "label": "_pass@k"}
+        axis.plot(sizes, [one.passed for one in found], **dashed)
 
 
 def _draw_points(axis: Any, x: Sequence[float | int], points: Points, look: dict[str, str]) -> None:
-    found = [group.success for _, group in points]
+    _draw_estimates(axis, x, [group.success for _, group in points], look)
+
+
+def _draw_estimates(axis: Any, x: Sequence[float | int], found: Sequence[Estimate], look: dict[str, str]) -> None:
     values = np.array([one.value for one in found])
     # A bootstrap interval of a share at the border can end a rounding error beyond its own estimate.
     below = np.maximum(0.0, values - [one.low for one in found])

@@ -26,6 +26,10 @@ DAMAGED, CHANGED = "damaged", "changed"
 """What else is found when a cell is looked at: files that do not fit each other, or another config than today's."""
 
 
+SAMPLE_FIGURES = ("pass_at_k_oracle", "rerank_at_k", "consensus_at_k")
+"""What curve.json says of sampled plans, for each k."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Entry:
     """What cell.json says of a cell."""
@@ -68,6 +72,8 @@ class Results:
     """Least number of moves; NaN where it is unknown."""
     problems_sha256: str
     """Digest of all starts and goals, in order."""
+    curve: dict[str, Any] | None
+    """All of curve.json; None where there is none."""
 
 
 def new_entry(cell: Cell) -> Entry:
@@ -119,7 +125,7 @@ def read_results(folder: Path, entry: Entry) -> Results:
         raise ValueError("summary.json is of another experiment than cell.json")
     _require_figures(summary)
     try:
-        results = _results(summary, read_jsonl(folder / "records.jsonl"))
+        results = _results(summary, read_jsonl(folder / "records.jsonl"), _read_curve(folder, entry))
         is_same_grading = abs(results.solved.mean() - summary["solved_fraction"]) < 1e-9
     except OSError as error:
         raise ValueError(f"records.jsonl cannot be read: {error.strerror}") from error
@@ -138,7 +144,25 @@ def _require_figures(summary: dict[str, Any]) -> None:
             raise ValueError(f"summary.json is damaged or of another version: its {name} is a {type(value).__name__}")
 
 
-def _results(summary: dict[str, Any], records: list[dict[str, Any]]) -> Results:
+def _read_curve(folder: Path, entry: Entry) -> dict[str, Any] | None:
+    """Returns curve.json, if it is there and of the same experiment; what an earlier training left does not count."""
+    if not (folder / "curve.json").exists():
+        return None
+    curve = _read_object(folder / "curve.json")
+    if curve.get("config") != entry.experiment:
+        return None
+    try:
+        points, samples = curve["search"], curve["samples"]
+        for point in points:
+            float(point["scale"]), float(point["mean_nodes_generated"]), np.asarray(point["solved"], bool)
+        for name in SAMPLE_FIGURES if samples else ():
+            np.asarray(samples[name], float).reshape(len(samples["k"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"curve.json is damaged or of another version: {error!r}") from error
+    return curve
+
+
+def _results(summary: dict[str, Any], records: list[dict[str, Any]], curve: dict[str, Any] | None) -> Results:
     problems = json.dumps([[record["start"], record["goal"]] for record in records])
     return Results(
         summary=summary,
@@ -146,6 +170,7 @@ def _results(summary: dict[str, Any], records: list[dict[str, Any]]) -> Results:
         plan_lengths=np.array([len(record["actions"]) for record in records], int),
         optimal_lengths=np.array([record["optimal_length"] for record in records], float),  # None becomes NaN.
         problems_sha256=hashlib.sha256(problems.encode()).hexdigest(),
+        curve=curve,
     )
 
 
@@ -158,11 +183,31 @@ def inspect(cell: Cell) -> tuple[str, str]:
         entry = read_entry(cell.folder)
         if entry.status != WAITING and entry.experiment != to_json(cell.experiment):
             return CHANGED, _change(entry.experiment, cell.experiment)
-        if entry.status == FINISHED:
-            read_results(cell.folder, entry)
+        if entry.status == FINISHED and not _has_curve(cell, read_results(cell.folder, entry)):
+            return INTERRUPTED, "it was not graded with as much and as little compute as is asked for now"
     except ValueError as error:
         return DAMAGED, str(error)
     return entry.status, entry.error
+
+
+def _has_curve(cell: Cell, results: Results) -> bool:
+    """Returns whether a cell was graded at all the compute that is asked for."""
+    if cell.curve is None:
+        return True
+    if results.curve is None or results.curve["num_problems"] != len(results.solved):
+        return False
+    scales = {point["scale"] for point in results.curve["search"]}
+    num_samples = (results.curve["samples"] or {"num_samples": 0})["num_samples"]
+    return scales >= set(cell.curve.search_scales) and num_samples >= cell.curve.num_samples
+
+
+def without_done(cell: Cell) -> Cell:
+    """Returns a cell that leaves out training and grading if both are done, and only its compute was asked for anew."""
+    try:
+        read_results(cell.folder, read_entry(cell.folder))
+    except ValueError:
+        return cell
+    return dataclasses.replace(cell, num_done=min(2, len(cell.commands) - 1))
 
 
 def _change(old: dict, new: Experiment) -> str:

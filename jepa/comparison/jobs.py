@@ -111,13 +111,15 @@ def run_commands(commands: Sequence[Sequence[str]], log: Path) -> int:
 
 
 def python_commands(cell: Cell, programs: Path) -> list[list[str]]:
-    """Returns the commands of a cell, run by this Python.
+    """Returns the commands of a cell that are not done, run by this Python.
 
     Args:
         cell: The cell.
         programs: Folder of train.py and eval.py.
     """
-    return [[sys.executable, str(programs / program), *arguments] for program, *arguments in cell.commands]
+    return [
+        [sys.executable, str(programs / program), *arguments] for program, *arguments in cell.commands[cell.num_done :]
+    ]
 
 
 def thread_limits(jobs: int, num_cores: int, environment: Mapping[str, str]) -> dict[str, str]:

@@ -12,6 +12,7 @@ import rich.table
 from rich import box
 from rich.console import Console
 
+from jepa.comparison.compute import groups_of, sampled_plans, search_points
 from jepa.comparison.figures import write_figures
 from jepa.comparison.results import Result
 from jepa.comparison.tables import Column, Estimate, Group, Table
@@ -32,6 +33,10 @@ NOTES = (
     "over seeds within each domain; gap: how far runs fall short of solving everything, on average.",
     "Moves (optimal): mean length of right plans, and of the shortest plans for the same problems. Nodes: predicted or "
     "simulated successors per problem. Seconds per problem are of whole batches.",
+)
+SAMPLES_NOTE = (
+    "Of k sampled plans per problem, pass@k counts a problem if any is right, which only an oracle could pick; "
+    "rerank@k takes the one of the best learned score and consensus@k the most frequent one, without a verifier."
 )
 _PERCENT = "{:.1f}"
 Show = Callable[[Estimate], str]
@@ -88,6 +93,7 @@ def markdown(tables: Sequence[Table], results: Sequence[Result], notes: Sequence
         if rows := _improvement_rows(table):
             heads = ["X", "Y", "P(X beats Y), %", "domains"]
             lines += ["", f"## Who beats whom: {table.title}", "", *_markdown_table(heads, rows)]
+        lines += _compute_lines(table)
         lines.append("")
     if missing := without_results(results):
         rows = [[result.name, result.status, " ".join(result.reason.splitlines()[-2:])] for result in missing]
@@ -95,6 +101,29 @@ def markdown(tables: Sequence[Table], results: Sequence[Result], notes: Sequence
     jobs = max((result.jobs for result in results), default=1)
     crowd = f"Up to {jobs} cells ran at the same time on a machine, which slows each of them." if jobs > 1 else ""
     return "\n\n".join(["\n".join(lines).rstrip(), *filter(None, (*NOTES, crowd, *notes))]) + "\n"
+
+
+def _compute_lines(table: Table) -> list[str]:
+    """Returns the tables of more and less search and of sampled plans, where there is something to compare."""
+    searched, sampled = [], []
+    for column, method, group in groups_of(table):
+        names, points = [_head(column, table), method], search_points(group)
+        if len(points) > 1:
+            rows = [
+                [f"{one.scale:g}", _interval(one.success), f"{one.nodes:,.0f}", str(one.num_seeds)] for one in points
+            ]
+            searched += [names + row for row in rows]
+        for one in sampled_plans(group):
+            shares = [_PERCENT.format(100 * share) for share in (one.passed, one.reranked, one.consensus)]
+            sampled.append([*names, str(one.k), *shares, f"{one.nodes:,.0f}", str(one.num_seeds)])
+    lines = []
+    if searched:
+        heads = ["domain", "method", "search, times its own", "solved, %", "nodes", "seeds"]
+        lines += ["", f"## More and less search: {table.title}", "", *_markdown_table(heads, searched)]
+    if sampled:
+        heads = ["domain", "method", "k", "pass@k, % (oracle)", "rerank@k, %", "consensus@k, %", "nodes", "seeds"]
+        lines += ["", f"## Sampled plans: {table.title}", "", *_markdown_table(heads, sampled), "", SAMPLES_NOTE]
+    return lines
 
 
 def _detail_rows(table: Table) -> list[list[str]]:

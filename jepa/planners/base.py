@@ -7,7 +7,7 @@ checks them): all it receives is a `PlanningModel` and latents.
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from jaxtyping import Array, Bool, Float, Int, Key
 
@@ -41,6 +41,9 @@ class PlanningModel:
 class Planner(abc.ABC):
     """A search over predicted latents; instances are frozen, so that they can be closed over by `jax.jit`."""
 
+    compute_axis: ClassVar[str] = ""
+    """Name of the field that says how much is searched: the axis of test-time compute. Empty where nothing does."""
+
     @abc.abstractmethod
     def plan(self, model: PlanningModel, start: Float[Array, "B D"], goal: GoalLatents, key: Key[Array, ""]) -> Plan:
         """Plans from B start latents to the goals of B problems; pure and jittable.
@@ -51,3 +54,16 @@ class Planner(abc.ABC):
     @abc.abstractmethod
     def nodes_per_ply(self, num_actions: int) -> int:
         """Returns the nodes that one problem generates at a time: how much work there is to batch."""
+
+    def scaled(self, factor: float | int) -> "Planner":
+        """Returns the same search with so many times the test-time compute, rounded, and at least the least there is.
+
+        Raises:
+          ValueError: nothing says how much this planner searches, or the factor is not above 0.
+        """
+        if not self.compute_axis:
+            raise ValueError(f"{type(self).__name__} has no size, so that its test-time compute cannot be scaled")
+        if not factor > 0:
+            raise ValueError(f"a search can be scaled by numbers above 0; got {factor}")
+        size = max(1, round(getattr(self, self.compute_axis) * factor))
+        return dataclasses.replace(self, **{self.compute_axis: size})

@@ -5,6 +5,7 @@ with dead ends, where a beam may lose all its nodes, and budgets that are counte
 """
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,8 @@ class BestFirstSearch(Planner):
     Source: batch weighted A* (Agostinelli et al., 2019, DeepCubeA, section "Batch weighted A* search"), on latents;
     a node that is reached again by fewer actions is not opened again.
     """
+
+    compute_axis: ClassVar[str] = "num_nodes"
 
     num_nodes: int = 2000
     """Nodes generated per problem after which the search ends: the axis of test-time compute."""

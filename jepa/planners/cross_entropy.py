@@ -1,6 +1,7 @@
 """Cross-entropy method: sample action sequences, keep the best, sample the next ones more like them."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,8 @@ class CrossEntropySearch(Planner):
 
     Source: Rubinstein, 1999; the planner of many world models with continuous actions, here for discrete ones.
     """
+
+    compute_axis: ClassVar[str] = "num_samples"
 
     num_samples: int = 64
     """Sequences sampled in each iteration; each generates `horizon` nodes."""

@@ -8,7 +8,7 @@ linearly with the width.
 import abc
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -81,6 +81,8 @@ class Successors:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FrontierSearch(Planner):
     """Breadth-limited search over predicted latents; returns the first plan that claims the goal."""
+
+    compute_axis: ClassVar[str] = "width"
 
     width: int = 256
     """W, the nodes kept after each ply: the axis of test-time compute."""

@@ -1,10 +1,11 @@
 """Random shooting: imagine random action sequences and keep the best; the floor of every comparison."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from jepa.planners.base import GoalLatents, Planner, PlanningModel
 from jepa.types import Plan, require_positive
@@ -17,6 +18,8 @@ class RandomShooting(Planner):
     Of the sequences that claim the goal the shortest is returned, otherwise the prefix of lowest predicted cost.
     """
 
+    compute_axis: ClassVar[str] = "num_samples"
+
     num_samples: int = 1024
     """Imagined action sequences per problem; each generates `horizon` nodes."""
     horizon: int = 20
@@ -28,39 +31,48 @@ class RandomShooting(Planner):
         """Refuses sizes that cannot be."""
         require_positive(self, "num_samples", "horizon", "same_state_tolerance")
 
+    def log_weights(
+        self, model: PlanningModel, latents: Float[Array, "B K D"], goal: GoalLatents
+    ) -> Float[Array, "B K A"]:
+        """Returns how often each action is drawn behind each latent, as a logarithm up to a constant."""
+        legal = model.legal_actions(latents.reshape(-1, latents.shape[-1]))
+        return jnp.where(legal, 0.0, -jnp.inf).reshape(*latents.shape[:2], -1)
+
+    def num_nodes(self, model: PlanningModel, num_moves: Int[Array, "B K"], num_actions: int) -> Int[Array, " B"]:
+        """Returns the nodes that the samples generated, given after how many moves each was at the goal."""
+        return jnp.full(len(num_moves), self.num_samples * self.horizon, jnp.int32)
+
     def plan(self, model: PlanningModel, start: Float[Array, "B D"], goal: GoalLatents, key: Key[Array, ""]) -> Plan:
         """See base class."""
         batch, width = start.shape
 
         def costs_of(latents):
-            samples = latents.reshape(batch, self.num_samples, width)
-            reached = model.goal_difference(samples, goal) < self.same_state_tolerance
-            return model.cost(samples, goal).reshape(-1), reached.reshape(-1)
+            reached = model.goal_difference(latents, goal) < self.same_state_tolerance
+            return model.cost(latents, goal), reached
 
         def imagine(latents, step):
-            legal = model.legal_actions(latents)
-            weights = jnp.where(legal, 0.0, -jnp.inf)
+            weights = self.log_weights(model, latents, goal)
             actions = jax.random.categorical(jax.random.fold_in(key, step), weights)
-            latents = model.predict(latents, actions)
+            latents = model.predict(latents.reshape(-1, width), actions.reshape(-1)).reshape(latents.shape)
             return latents, (actions, *costs_of(latents))
 
-        first = jnp.repeat(start, self.num_samples, axis=0)
+        first = jnp.repeat(start[:, None], self.num_samples, axis=1)
         first_cost, first_reached = costs_of(first)
         _, (actions, costs, reached) = jax.lax.scan(imagine, first, jnp.arange(self.horizon))
         costs = jnp.concatenate([first_cost[None], costs])
         reached = jnp.concatenate([first_reached[None], reached])
         # A claimed goal beats any cost, and the earlier it is reached the better.
-        scores = jnp.where(reached, jnp.arange(self.horizon + 1)[:, None] - 1e6, costs)
-        scores = scores.reshape(self.horizon + 1, batch, self.num_samples).swapaxes(0, 1)
-        best = jnp.argmin(scores.reshape(batch, -1), axis=1)
-        length, sample = best // self.num_samples, best % self.num_samples
-        chosen = jnp.arange(batch) * self.num_samples + sample
         steps = jnp.arange(self.horizon + 1)
+        scores = jnp.where(reached, steps[:, None, None] - 1e6, costs).swapaxes(0, 1).reshape(batch, -1)
+        best = jnp.argmin(scores, axis=1)
+        length, sample, problems = best // self.num_samples, best % self.num_samples, jnp.arange(batch)
+        num_moves = jnp.where(reached.any(axis=0), jnp.argmax(reached, axis=0), self.horizon)
+        num_actions = jax.eval_shape(model.legal_actions, start).shape[-1]
         return Plan(
-            actions=jnp.where(steps[:-1] < length[:, None], actions[:, chosen].T, -1),
-            predicted_costs=jnp.where(steps <= length[:, None], costs[:, chosen].T, jnp.nan),
-            claims_solved=reached[length, chosen],
-            num_nodes_generated=jnp.full(batch, self.num_samples * self.horizon, jnp.int32),
+            actions=jnp.where(steps[:-1] < length[:, None], actions[:, problems, sample].T, -1),
+            predicted_costs=jnp.where(steps <= length[:, None], costs[:, problems, sample].T, jnp.nan),
+            claims_solved=reached[length, problems, sample],
+            num_nodes_generated=self.num_nodes(model, num_moves, num_actions),
         )
 
     def nodes_per_ply(self, num_actions: int) -> int:

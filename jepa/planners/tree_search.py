@@ -6,7 +6,7 @@ priors, values and rewards.
 
 import dataclasses
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,8 @@ class GumbelTreeSearch(Planner):
 
     Source: Danihelka et al., 2022, in mctx.
     """
+
+    compute_axis: ClassVar[str] = "num_simulations"
 
     num_simulations: int = 32
     """Predictions for each move: the axis of test-time compute."""

@@ -9,7 +9,7 @@ import pytest
 
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.adversarial_imitation import AdversarialImitation, expert_moves
-from jepa.agents.online import Episodes
+from jepa.agents.episodes import Episodes
 from jepa.behaviours import RandomWalks
 from jepa.config import Experiment
 from jepa.dataset import collect_walks

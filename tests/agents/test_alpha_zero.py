@@ -10,7 +10,7 @@ import pytest
 
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.alpha_zero import AlphaZero
-from jepa.agents.online import Episodes
+from jepa.agents.episodes import Episodes
 from jepa.behaviours import RandomWalks
 from jepa.dataset import collect_walks
 from jepa.envs.base import full_goal

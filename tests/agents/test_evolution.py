@@ -6,8 +6,8 @@ import jax
 import pytest
 
 from jepa.actors.residual_mlp import ResidualMLPActor
+from jepa.agents.episodes import Episodes
 from jepa.agents.evolution import EvolutionStrategies
-from jepa.agents.online import Episodes
 from jepa.behaviours import RandomWalks
 from jepa.dataset import collect_walks
 from jepa.mesh import data_mesh

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from jepa.actors.residual_mlp import ResidualMLPActor
+from jepa.agents.episodes import Episodes
 from jepa.agents.expert_iteration import ExpertIteration
-from jepa.agents.online import Episodes
 from jepa.behaviours import RandomWalks
 from jepa.dataset import collect_walks
 from jepa.envs.sliding_tiles import SlidingTiles

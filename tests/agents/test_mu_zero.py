@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from jepa.actors.residual_mlp import ResidualMLPActor
+from jepa.agents.episodes import Episodes
 from jepa.agents.mu_zero import MuZero
-from jepa.agents.online import Episodes
 from jepa.behaviours import RandomWalks
 from jepa.dataset import collect_walks
 from jepa.envs.base import full_goal

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jepa.actors.residual_mlp import ResidualMLPActor
-from jepa.agents.online import Episodes, advance, new_episodes
+from jepa.agents.episodes import Episodes, advance, new_episodes
 from jepa.agents.ppo import PPO
 from jepa.behaviours import RandomWalks
 from jepa.dataset import collect_walks

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jepa.actors.residual_mlp import ResidualMLPActor
-from jepa.agents.online import Episodes
+from jepa.agents.episodes import Episodes
 from jepa.agents.pqn import PQN
 from jepa.agents.rollouts import lambda_returns
 from jepa.behaviours import RandomWalks

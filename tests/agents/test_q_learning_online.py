@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jepa.actors.residual_mlp import ResidualMLPActor
-from jepa.agents.online import Episodes
+from jepa.agents.episodes import Episodes
 from jepa.agents.q_learning_online import OnlineQLearning
 from jepa.behaviours import RandomWalks
 from jepa.dataset import collect_walks

@@ -1,0 +1,94 @@
+"""The command line `eval.py curve RUN`: success against test-time compute."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import rich.table
+import tyro
+from rich import box
+from rich.console import Console
+
+from jepa.compute_curve import Curve, grade_curve
+from jepa.console import progress
+from jepa.processes import Processes, Watchdog
+from jepa.report import require_writable
+from jepa.run_log import write_json_atomic
+from jepa.runs import load_run, read_config
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CurveCommand(Curve):
+    """What `eval.py curve` is to do."""
+
+    folder: tyro.conf.Positional[Path]
+    """A run folder, such as runs/pocket_cube/seed0."""
+    num_problems: int | None = None
+    """Test problems; the run's own number if not given."""
+    problems: Path | None = None
+    """A file of problems instead of drawn ones."""
+    output_dir: Path | None = None
+    """Folder of curve.json; the run folder if not given."""
+
+
+def grade_compute(arguments: Sequence[str]) -> int:
+    """Grades a run with searches of several sizes, and with sampled plans; prints a table and writes curve.json.
+
+    Returns:
+      The exit status, 0.
+
+    Raises:
+      ValueError: the run, the test problems or a flag is wrong; the message says what is expected.
+    """
+    command = _parse(arguments)
+    experiment = read_config(command.folder)
+    changes = {"num_problems": command.num_problems, "problems": command.problems}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    evaluation = dataclasses.replace(experiment.evaluation, **changes)
+    run = load_run(command.folder, dataclasses.replace(experiment, evaluation=evaluation))
+    output = command.output_dir or command.folder
+    require_writable(output)
+    with Watchdog(Processes().watchdog_seconds) as watchdog, progress(watchdog) as show:
+        result = grade_curve(run, command, show)
+    write_json_atomic(output / "curve.json", result)
+    shown = rich.table.Table("test-time compute", box=box.SIMPLE_HEAD)
+    for name in ("solved", "moves", "nodes"):
+        shown.add_column(name, justify="right")
+    for row in told(result):
+        shown.add_row(*row)
+    Console().print(shown)
+    print(f"Written to {output / 'curve.json'}")
+    return 0
+
+
+def told(result: dict[str, Any]) -> Sequence[Sequence[str]]:
+    """Returns the points as rows of a table: what was searched, solved, moves, nodes."""
+    rows = []
+    for point in result["search"]:
+        size = next(f"{name} {value}" for name, value in point.items() if name.startswith(("width", "num_")))
+        moves = "-" if point["mean_plan_length"] is None else f"{point['mean_plan_length']:.2f}"
+        nodes = f"{point['mean_nodes_generated']:,.0f}"
+        rows.append([f"search, {size}", f"{100 * point['solved_fraction']:.1f}%", moves, nodes])
+    if samples := result["samples"]:
+        names = {"pass_at_k_oracle": "pass@{} (oracle)", "rerank_at_k": "rerank@{}", "consensus_at_k": "consensus@{}"}
+        for field, name in names.items():
+            for k, share in zip(samples["k"], samples[field], strict=True):
+                nodes = f"{k * samples['mean_nodes_per_sample']:,.0f}"
+                rows.append([name.format(k), f"{100 * share:.1f}%", "-", nodes])
+    return rows
+
+
+def _parse(arguments: Sequence[str]) -> CurveCommand:
+    about = "Grades a trained run with searches of several sizes, and with sampled plans: success by test-time compute."
+    try:
+        return tyro.cli(
+            CurveCommand,
+            args=arguments,
+            prog=f"{Path(sys.argv[0]).name} curve",
+            description=about,
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
+    except SystemExit as end:  # tyro has said what is wrong, and exits with 2; here every such error exits with 1.
+        sys.exit(1 if end.code else 0)
