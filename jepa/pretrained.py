@@ -77,6 +77,7 @@ def load_pretrained(name: str) -> Run:
         training_seconds=float(card["training_seconds"]),
         num_gradient_samples=card["num_gradient_samples"],
         num_transitions=card["num_transitions"],
+        num_verifier_calls=0,  # Only latent planners come along, which never ask.
         alarms={},
     )
 

@@ -53,6 +53,8 @@ class Run:
     """Samples in all batches of all stages."""
     num_transitions: int
     """Moves that it has seen: recorded ones, or those that it made while it learned."""
+    num_verifier_calls: int
+    """How often training asked the true dynamics whether a goal is reached."""
     alarms: Mapping[str, bool]
     """Which alarms stood at the end of their stage; empty if the run has lost its metrics.jsonl."""
 
@@ -247,5 +249,6 @@ def load_run(folder: Path, experiment: Experiment) -> Run:
         training_seconds=metadata.get("training_seconds", 0.0),
         num_gradient_samples=sum(stage.schedule.num_updates * stage.schedule.batch_size for stage in stages),
         num_transitions=_num_transitions(experiment, stages),
+        num_verifier_calls=sum(stage.schedule.num_updates * stage.verifier_calls_per_update for stage in stages),
         alarms=read_alarms(folder),
     )

@@ -91,6 +91,9 @@ class Stage(abc.ABC):
     mesh: Mesh
     transitions_per_update: int = 0
     """Moves that an update makes on the true dynamics; 0 where it learns from recorded ones."""
+    verifier_calls_per_update: int = 0
+    """How often an update asks the true dynamics whether a goal is reached: what reinforcement learning is rewarded by;
+    0 where goals are taken in hindsight or imagined."""
     transitions_before: int = 0
     """Moves that it is shown before the first update, beside those that it makes: an expert's."""
 

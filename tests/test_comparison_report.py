@@ -68,7 +68,7 @@ def root(tmp_path) -> Path:
     for seed, solved in rates.items():
         add(tmp_path, "cube_jepa", CUBE, seed, solved, lengths=[2, 4, 6, 1], optimal=[2, 2, None, 1])
         add(tmp_path, "tiles_jepa", TILES, seed, "xxxx")
-        add(tmp_path, "cube_ppo", CUBE, seed, "....", mean_nodes_generated=0.0, mean_verifier_calls=7.5, **PPO)
+        add(tmp_path, "cube_ppo", CUBE, seed, "....", mean_nodes_generated=0.0, mean_planning_verifier_calls=7.5, **PPO)
     add(tmp_path, "tiles_ppo", TILES, 0, "x...", seconds_per_problem=None, **PPO)
     add_unfinished(
         tmp_path, "tiles_ppo", TILES, 1, method="ppo_100%", status="failed", error="exit status 1\nout of | memory"
@@ -264,12 +264,21 @@ def test_markdown_snapshot(root, plain_intervals):
 
 ## Details: 28 transitions
 
-| domain | method | solved | moves (optimal) | nodes | s / problem | training s | parameters | seeds |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |
-| pocket_cube | LatentPlanner | 75.0 [0.0, 100.0] | 2.71 (1.86) | 1,000 | 0.2500 | 60 | 12,345 | 3 of 3 |
-| pocket_cube | ppo_100% | 0.0 [0.0, 0.0] | - (-) | 0 | 0.2500 | 60 | 12,345 | 3 of 3 |
-| sliding_tiles_2x3 | LatentPlanner | 100.0 [100.0, 100.0] | 2.00 (2.00) | 1,000 | 0.2500 | 60 | 12,345 | 3 of 3 |
-| sliding_tiles_2x3 | ppo_100% | 25.0 [0.0, 100.0] (1 failed, 1 waiting) | 2.00 (2.00) | 1,000 | - | 60 | 12,345 | 1 of 3 |
+| domain | method | solved | moves (optimal) | nodes | s / problem | seeds |
+| --- | --- | --- | --- | --- | --- | --- |
+| pocket_cube | LatentPlanner | 75.0 [0.0, 100.0] | 2.71 (1.86) | 1,000 | 0.2500 | 3 of 3 |
+| pocket_cube | ppo_100% | 0.0 [0.0, 0.0] | - (-) | 0 | 0.2500 | 3 of 3 |
+| sliding_tiles_2x3 | LatentPlanner | 100.0 [100.0, 100.0] | 2.00 (2.00) | 1,000 | 0.2500 | 3 of 3 |
+| sliding_tiles_2x3 | ppo_100% | 25.0 [0.0, 100.0] (1 failed, 1 waiting) | 2.00 (2.00) | 1,000 | - | 1 of 3 |
+
+## Costs: 28 transitions
+
+| domain | method | moves seen | verifier calls in learning | verifier calls per plan | gradient samples | parameters | training s |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+| pocket_cube | LatentPlanner | 28 | - | - | 99 | 12,345 | 60 |
+| pocket_cube | ppo_100% | 28 | - | 8 | 99 | 12,345 | 60 |
+| sliding_tiles_2x3 | LatentPlanner | 28 | - | - | 99 | 12,345 | 60 |
+| sliding_tiles_2x3 | ppo_100% | 28 | - | - | 99 | 12,345 | 60 |
 
 ## Who beats whom: 28 transitions
 
@@ -308,15 +317,30 @@ ppo\_100\% & \textbf{0.0} [0.0, 0.0] & \textbf{25.0} [0.0, 100.0] (1 failed, 1 w
 
 \begin{table}
 \centering
-\caption{Plans and what they cost; 28 transitions.}
-\begin{tabular}{llrrrrrrr}
+\caption{Plans; 28 transitions.}
+\begin{tabular}{llrrrrr}
 \toprule
-domain & method & solved & moves (optimal) & nodes & s / problem & training s & parameters & seeds \\
+domain & method & solved & moves (optimal) & nodes & s / problem & seeds \\
 \midrule
-pocket\_cube & LatentPlanner & 75.0 [0.0, 100.0] & 2.71 (1.86) & 1,000 & 0.2500 & 60 & 12,345 & 3 of 3 \\
-pocket\_cube & ppo\_100\% & 0.0 [0.0, 0.0] & - (-) & 0 & 0.2500 & 60 & 12,345 & 3 of 3 \\
-sliding\_tiles\_2x3 & LatentPlanner & 100.0 [100.0, 100.0] & 2.00 (2.00) & 1,000 & 0.2500 & 60 & 12,345 & 3 of 3 \\
-sliding\_tiles\_2x3 & ppo\_100\% & 25.0 [0.0, 100.0] (1 failed, 1 waiting) & 2.00 (2.00) & 1,000 & - & 60 & 12,345 & 1 of 3 \\
+pocket\_cube & LatentPlanner & 75.0 [0.0, 100.0] & 2.71 (1.86) & 1,000 & 0.2500 & 3 of 3 \\
+pocket\_cube & ppo\_100\% & 0.0 [0.0, 0.0] & - (-) & 0 & 0.2500 & 3 of 3 \\
+sliding\_tiles\_2x3 & LatentPlanner & 100.0 [100.0, 100.0] & 2.00 (2.00) & 1,000 & 0.2500 & 3 of 3 \\
+sliding\_tiles\_2x3 & ppo\_100\% & 25.0 [0.0, 100.0] (1 failed, 1 waiting) & 2.00 (2.00) & 1,000 & - & 1 of 3 \\
+\bottomrule
+\end{tabular}
+\end{table}
+
+\begin{table}
+\centering
+\caption{What learning and plans cost; 28 transitions.}
+\begin{tabular}{llrrrrrr}
+\toprule
+domain & method & moves seen & verifier calls in learning & verifier calls per plan & gradient samples & parameters & training s \\
+\midrule
+pocket\_cube & LatentPlanner & 28 & - & - & 99 & 12,345 & 60 \\
+pocket\_cube & ppo\_100\% & 28 & - & 8 & 99 & 12,345 & 60 \\
+sliding\_tiles\_2x3 & LatentPlanner & 28 & - & - & 99 & 12,345 & 60 \\
+sliding\_tiles\_2x3 & ppo\_100\% & 28 & - & - & 99 & 12,345 & 60 \\
 \bottomrule
 \end{tabular}
 \end{table}
@@ -337,12 +361,13 @@ def test_ledger_has_a_line_per_cell_with_all_that_it_was_charged_for(root):
         "config": "cube_jepa", "method": "LatentPlanner", "domain": "pocket_cube", "budget": "28",
         "num_transitions": "28", "seed": "0", "status": "finished", "jobs": "1", "num_problems": "4",
         "solved_fraction": "1.0", "mean_plan_length": "", "mean_optimal_length": "", "optimal_fraction": "",
-        "mean_nodes_generated": "1000.0", "verifier_calls": "", "num_gradient_samples": "99",
+        "mean_nodes_generated": "1000.0", "training_verifier_calls": "", "mean_planning_verifier_calls": "",
+        "num_gradient_samples": "99",
         "num_parameters": "12345", "training_seconds": "60.0", "seconds_per_problem": "0.25",
         "false_claim_fraction": "", "exact_model_solved_fraction": "", "random_solved_fraction": "",
         "device_kind": "cpu", "num_cpus": "2", "git_commit": "abc",
     }  # fmt: skip
-    assert [row["verifier_calls"] for row in rows if row["config"] == "cube_ppo"] == 3 * ["7.5"]
+    assert [row["mean_planning_verifier_calls"] for row in rows if row["config"] == "cube_ppo"] == 3 * ["7.5"]
     failed = rows[-2]
     assert (failed["status"], failed["seed"], failed["solved_fraction"]) == ("failed", "1", "")
 

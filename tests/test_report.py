@@ -8,11 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jepa.agents.random_plans import RandomPlans
 from jepa.answers import Evidence
 from jepa.config import Experiment, to_json
 from jepa.envs.base import full_goal
 from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.evaluation import PlanRecords
+from jepa.planners.random_shooting import RandomShooting
 from jepa.report import Report, _summary, false_claim_fraction, require_writable, write_report
 from jepa.runs import Run
 from jepa.types import Problem
@@ -42,6 +44,7 @@ RUN = Run(
     training_seconds=12.0,
     num_gradient_samples=99,
     num_transitions=28,
+    num_verifier_calls=0,
     alarms={"alarm_collapse": False, "alarm_drift": True},
 )
 
@@ -49,6 +52,13 @@ RUN = Run(
 def report(records: PlanRecords = RECORDS, summary: dict | None = None) -> Report:
     problems = Problem(start=STATES, goal=full_goal(STATES))
     return Report(summary=summary or {}, problems=problems, records=records, evidence=EVIDENCE)
+
+
+def test_who_searches_the_true_dynamics_asks_about_every_node():
+    agent = RandomPlans(planner=RandomShooting(num_samples=1, horizon=3))
+    run = dataclasses.replace(RUN, experiment=dataclasses.replace(RUN.experiment, agent=agent), num_verifier_calls=7)
+    summary = _summary(run, RECORDS, ceiling=None, floor=NOTHING)
+    assert (summary["training_verifier_calls"], summary["mean_planning_verifier_calls"]) == (7, 20.0)
 
 
 def test_summary_counts_by_hand():
@@ -67,6 +77,7 @@ def test_summary_counts_by_hand():
     assert math.isnan(summary["random_mean_plan_length"])
     assert summary["num_parameters"] == 10
     assert (summary["num_transitions"], summary["num_gradient_samples"], summary["seed"]) == (28, 99, 5)
+    assert (summary["training_verifier_calls"], summary["mean_planning_verifier_calls"]) == (0, 0.0)  # it imagines
     assert (summary["alarm_collapse"], summary["alarm_drift"]) == (False, True)
     assert summary["config"] == to_json(RUN.experiment)
 

@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from jax.sharding import Mesh
 from jaxtyping import Array, Key
@@ -22,6 +22,9 @@ constants of the compiled program they would be stored in it, and compiled for a
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Agent(abc.ABC):
     """A method with its hyper-parameters."""
+
+    plans_on_true_dynamics: ClassVar[bool] = False
+    """Whether nodes of its plans are states of the domain, each compared with the goal, and not imagined."""
 
     @abc.abstractmethod
     def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:

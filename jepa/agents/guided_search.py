@@ -8,6 +8,7 @@ the true dynamics, which our method has to learn; that is stated wherever the tw
 import abc
 import dataclasses
 import functools
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +46,8 @@ class Guide:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GuidedSearch(Agent):
     """A baseline: learns from recorded moves, then searches on the true dynamics."""
+
+    plans_on_true_dynamics: ClassVar[bool] = True
 
     planner: Planner = BeamSearch()
     """The search; a policy alone is `ProposalSearch(width=1)`."""

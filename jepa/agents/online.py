@@ -116,6 +116,7 @@ class OnlineStage(ModuleStage):
     def __init__(self, config: OnlineLearner, env: Env, key: Key[Array, ""], mesh: Mesh):
         check_divisible(config.episodes.num_envs, mesh)
         self.config, self.env, self.transitions_per_update = config, env, config.moves_per_round
+        self.verifier_calls_per_update = self.transitions_per_update  # Whether it was the last one of an episode.
         init_key, self.update_key = jax.random.split(key)
         self.episode_key = jax.random.fold_in(init_key, 1)
         super().__init__(lambda: self.build(nnx.Rngs(init_key)), config.training, mesh)

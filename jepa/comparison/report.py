@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import rich.table
 from rich import box
@@ -19,12 +18,22 @@ from jepa.comparison.tables import Column, Estimate, Group, Table
 
 LEDGER = (
     "num_problems", "solved_fraction", "mean_plan_length", "mean_optimal_length", "optimal_fraction",
-    "mean_nodes_generated", "verifier_calls", "num_gradient_samples", "num_parameters", "training_seconds",
+    "mean_nodes_generated", "training_verifier_calls", "mean_planning_verifier_calls",
+    "num_gradient_samples", "num_parameters", "training_seconds",
     "seconds_per_problem", "false_claim_fraction", "exact_model_solved_fraction", "random_solved_fraction",
 )  # fmt: skip
-"""Columns of comparison.csv that are taken from summary.json; `verifier_calls` from whatever field counts them."""
-DETAILS = ("domain", "method", "solved", "moves (optimal)", "nodes", "s / problem", "training s", "parameters", "seeds")
+"""Columns of comparison.csv that are taken from summary.json."""
+DETAILS = ("domain", "method", "solved", "moves (optimal)", "nodes", "s / problem", "seeds")
 """Columns of the tables of details."""
+COSTS = {
+    "moves seen": "num_transitions",
+    "verifier calls in learning": "training_verifier_calls",
+    "verifier calls per plan": "mean_planning_verifier_calls",
+    "gradient samples": "num_gradient_samples",
+    "parameters": "num_parameters",
+    "training s": "training_seconds",
+}
+"""Columns of the tables of costs, and the numbers in summary.json whose means over seeds they show."""
 NOTES = (
     "Solved: share of test problems whose plan the exact verifier accepts, over seeds and problems; in brackets the "
     "95 % interval of a bootstrap over seeds and problems (with one seed, over problems only). Bold: the best of a "
@@ -32,7 +41,8 @@ NOTES = (
     "IQM: interquartile mean over all runs, a run being one seed on one domain, with the 95 % interval of a bootstrap "
     "over seeds within each domain; gap: how far runs fall short of solving everything, on average.",
     "Moves (optimal): mean length of right plans, and of the shortest plans for the same problems. Nodes: predicted or "
-    "simulated successors per problem. Seconds per problem are of whole batches.",
+    "simulated successors per problem. Seconds per problem are of whole batches. Verifier calls: how often the true "
+    "dynamics were asked whether a goal is reached, in all of learning and for a plan; grading is not counted.",
 )
 SAMPLES_NOTE = (
     "Of k sampled plans per problem, pass@k counts a problem if any is right, which only an oracle could pick; "
@@ -90,6 +100,7 @@ def markdown(tables: Sequence[Table], results: Sequence[Result], notes: Sequence
         rows = [_success_row(table, method, "**{}**") for method in table.methods]
         lines += [f"## Solved, in %: {table.title}", "", *_markdown_table(["method", *heads, "IQM", "gap"], rows)]
         lines += ["", f"## Details: {table.title}", "", *_markdown_table(DETAILS, _detail_rows(table))]
+        lines += ["", f"## Costs: {table.title}", "", *_markdown_table(["domain", "method", *COSTS], _cost_rows(table))]
         if rows := _improvement_rows(table):
             heads = ["X", "Y", "P(X beats Y), %", "domains"]
             lines += ["", f"## Who beats whom: {table.title}", "", *_markdown_table(heads, rows)]
@@ -142,9 +153,14 @@ def _details(table: Table, method: str, column: Column, group: Group) -> list[st
         f"{_number(moves, '{:.2f}')} ({_number(optimal, '{:.2f}')})",
         _number(group.mean("mean_nodes_generated"), "{:,.0f}"),
         _number(group.mean("seconds_per_problem"), "{:.4f}"),
-        _number(group.mean("training_seconds"), "{:,.0f}"),
-        _number(group.mean("num_parameters"), "{:,.0f}"),
         f"{len(group.finished)} of {len(group.results)}",
+    ]
+
+
+def _cost_rows(table: Table) -> list[list[str]]:
+    return [
+        [_head(column, table), method, *(_number(group.mean(field), "{:,.0f}") for field in COSTS.values())]
+        for column, method, group in groups_of(table)
     ]
 
 
@@ -223,8 +239,11 @@ def latex(tables: Sequence[Table]) -> str:
         rows = [_success_row(table, method, "<b>{}</b>") for method in table.methods]
         caption = f"Solved test problems in %, with 95 % intervals over seeds and problems; {table.title}."
         parts.append(_latex_table(heads, rows, caption, f"l{'r' * (len(heads) - 1)}"))
-        caption = f"Plans and what they cost; {table.title}."
+        caption = f"Plans; {table.title}."
         parts.append(_latex_table(DETAILS, _detail_rows(table), caption, f"ll{'r' * (len(DETAILS) - 2)}"))
+        caption = f"What learning and plans cost; {table.title}."
+        heads = ["domain", "method", *COSTS]
+        parts.append(_latex_table(heads, _cost_rows(table), caption, f"ll{'r' * len(COSTS)}"))
     return "\n\n".join(parts) + "\n"
 
 
@@ -270,12 +289,6 @@ def ledger(results: Sequence[Result]) -> str:
         provenance = summary.get("provenance", {})
         budget = (result.num_transitions, summary.get("num_transitions"))
         values = [result.config, result.method, result.domain, *budget, result.seed, result.status, result.jobs]
-        values += [_ledger_value(summary, name) for name in LEDGER]
+        values += [summary.get(name) for name in LEDGER]
         writer.writerow([*values, *(provenance.get(name) for name in machine)])
     return file.getvalue()
-
-
-def _ledger_value(summary: dict[str, Any], name: str) -> Any:
-    if name == "verifier_calls":
-        return next((value for field, value in summary.items() if name in field), None)
-    return summary.get(name)

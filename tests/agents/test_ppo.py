@@ -79,6 +79,7 @@ def test_moves_are_counted():
     assert within.training.num_updates == 11
     stage = within.stages(GRID, NOTHING, jax.random.key(0), data_mesh())[0]
     assert stage.transitions_per_update * stage.schedule.num_updates == 11 * 256
+    assert stage.verifier_calls_per_update == 256  # after every move
 
 
 def test_few_moves_make_small_rounds():

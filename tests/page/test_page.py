@@ -49,6 +49,7 @@ def untrained(agent: LatentPlanner) -> Run:
         training_seconds=1.0,
         num_gradient_samples=1,
         num_transitions=1,
+        num_verifier_calls=0,
         alarms={},
     )
 
