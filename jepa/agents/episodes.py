@@ -66,14 +66,14 @@ def new_episodes(env: Env, config: Episodes, key: Key[Array, ""]) -> EpisodeStat
     start_key, length_key, move_key, mask_key = jax.random.split(key, 4)
     first = jax.vmap(env.initial_state)(jax.random.split(start_key, config.num_envs))
     lengths = jax.random.randint(length_key, (config.num_envs,), 1, config.max_scramble + 1)
+    draws = jax.random.uniform(move_key, (config.max_scramble, config.num_envs))
 
-    def move(states, step):
-        legal = jax.vmap(env.legal_actions)(states)
-        actions = jax.random.categorical(jax.random.fold_in(move_key, step), jnp.where(legal, 0.0, -1e9))
-        moved = jax.vmap(env.step)(states, actions)
+    def move(states, inputs):
+        step, draw = inputs
+        moved = jax.vmap(env.step)(states, drawn_legal(jax.vmap(env.legal_actions)(states), draw))
         return jnp.where((step < lengths)[:, None], moved, states), None
 
-    last, _ = jax.lax.scan(move, first, jnp.arange(config.max_scramble))
+    last, _ = jax.lax.scan(move, first, (jnp.arange(config.max_scramble), draws))
     begin, end = (last, first) if env.is_reversible else (first, last)
     goals = Goal(tokens=end, mask=hindsight_masks(env, end, mask_key))
     return EpisodeState(states=begin, goals=goals, num_moves=jnp.zeros(config.num_envs, jnp.int32))
@@ -96,12 +96,23 @@ def advance(
     return jax.tree.map(renewed, moved, new_episodes(env, config, key)), solved, ended
 
 
+def drawn_legal(legal: Bool[Array, "B A"], draws: Float[Array, " B"]) -> Int[Array, " B"]:
+    """Returns legal actions, each as likely as any other, for uniform draws from [0, 1); the last where none is.
+
+    One draw and a count, where a categorical draw takes a random number and two logarithms for every action: a new
+    problem is drawn with every move, by a walk, and most are thrown away.
+    """
+    num_legal_so_far = jnp.cumsum(legal, axis=-1)
+    chosen = jnp.floor(draws * num_legal_so_far[:, -1])
+    return jnp.minimum((num_legal_so_far <= chosen[:, None]).sum(axis=-1), legal.shape[-1] - 1)
+
+
 def explore(
     best: Int[Array, " B"], legal: Bool[Array, "B A"], epsilon: Float[Array, ""], key: Key[Array, ""]
 ) -> Int[Array, " B"]:
     """Returns the best actions, a share of them replaced by random legal ones."""
     random_key, choice_key = jax.random.split(key)
-    anything = jax.random.categorical(random_key, jnp.where(legal, 0.0, -1e9))
+    anything = drawn_legal(legal, jax.random.uniform(random_key, best.shape))
     return jnp.where(jax.random.uniform(choice_key, best.shape) < epsilon, anything, best)
 
 

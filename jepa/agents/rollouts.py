@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from jepa.agents.episodes import EpisodeState, Step
 from jepa.agents.online import OnlineLearner, OnlineStage
@@ -81,7 +81,7 @@ class RolloutStage(OnlineStage):
         """
         samples = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), samples)
         keys = jax.random.split(key, self.config.num_epochs)
-        orders = jax.vmap(lambda key: jax.random.permutation(key, self.config.moves_per_round))(keys)
+        orders = jax.vmap(lambda key: random_order(key, self.config.moves_per_round))(keys)
         params, _, opt_state, figures = self.descend(
             state,
             lambda params, _, order: self.loss(params, jax.tree.map(lambda leaf: leaf[order], samples)),
@@ -90,6 +90,20 @@ class RolloutStage(OnlineStage):
         figures |= {"solved_episodes": steps.solved.sum() / jnp.maximum(steps.ended.sum(), 1)}
         updated = TrainState(params=params, target=episodes, opt_state=opt_state, num_updates=state.num_updates + 1)
         return updated, figures
+
+
+def random_order(key: Key[Array, ""], count: int) -> Int[Array, " count"]:
+    """Returns the numbers from 0 to `count` - 1 in random order, for minibatches; `count` is at most 2^24.
+
+    Sorts random numbers that carry a place in their low bits: one sort of one array, where `jax.random.permutation`
+    sorts pairs, twice, which took a tenth of a round on a CPU. With 2^11 places 21 bits are random, with 2^24 eight.
+    Places with equal random bits stay in their order; that matters only to the few on both sides of a minibatch's end.
+    """
+    if count > 2**24:
+        raise ValueError(f"at most 2^24 moves of a round are shuffled; got {count}")
+    low_bits = jnp.uint32((1 << (count - 1).bit_length()) - 1)
+    places = jnp.arange(count, dtype=jnp.uint32)
+    return (jnp.sort(jax.random.bits(key, (count,)) & ~low_bits | places) & low_bits).astype(jnp.int32)
 
 
 def lambda_returns(

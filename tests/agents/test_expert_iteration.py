@@ -68,8 +68,7 @@ def test_only_moves_on_the_way_to_a_goal_are_kept(rounds):
 
 
 def test_the_oldest_moves_are_overwritten():
-    small = dataclasses.replace(AGENT, num_kept=1600, training=dataclasses.replace(AGENT.training, num_updates=12))
-    stage = stage_of(small)
+    stage = stage_of(dataclasses.replace(AGENT, num_kept=1600))
     *_, (state, _) = stage.run(stage.init(), {})
     assert int(state.target.count) > 1600
     assert (state.target.states.sum(axis=1) == 15).all()  # every place holds a board

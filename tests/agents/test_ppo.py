@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jepa.actors.residual_mlp import ResidualMLPActor
-from jepa.agents.episodes import Episodes, advance, new_episodes
+from jepa.agents.episodes import Episodes, advance, drawn_legal, new_episodes
 from jepa.agents.ppo import PPO
 from jepa.behaviours import RandomWalks
 from jepa.dataset import collect_walks
@@ -70,6 +70,17 @@ def test_an_episode_ends_when_solved_or_given_up_and_a_new_one_follows():
     after, solved, ended = advance(TILES, longer, episodes, legal.argmax(axis=1), jax.random.key(1))
     np.testing.assert_array_equal(solved, ended)
     assert (after.num_moves[~np.asarray(ended)] == 1).all()
+
+
+def test_random_moves_are_legal_ones_each_as_often():
+    legal = jnp.array([[0, 1, 0, 1, 1], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]], bool)
+    draws = (jnp.arange(9000) / 9000)[:, None].repeat(3, axis=1)
+    actions = np.asarray(jax.vmap(lambda draws: drawn_legal(legal, draws))(draws))
+    np.testing.assert_allclose(np.bincount(actions[:, 0], minlength=5), [0, 3000, 0, 3000, 3000], atol=1)
+    assert (actions[:, 1] == 0).all() and (actions[:, 2] == 4).all()
+    last = jnp.full(1, np.nextafter(np.float32(1), np.float32(0)))
+    for count in (1, 3, 7, 100):
+        assert drawn_legal(jnp.ones((1, count), bool), last)[0] == count - 1
 
 
 def test_moves_are_counted():

@@ -8,7 +8,7 @@ import pytest
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.episodes import Episodes
 from jepa.agents.pqn import PQN
-from jepa.agents.rollouts import lambda_returns
+from jepa.agents.rollouts import lambda_returns, random_order
 from jepa.behaviours import RandomWalks
 from jepa.dataset import collect_walks
 from jepa.mesh import data_mesh
@@ -34,6 +34,15 @@ def test_returns_are_those_of_the_definition():
     returns = lambda_returns(solved, ended, values, last, discount=0.9, trace_decay=0.6)
     # Solved: 1. One move before it: 0.9 (0.6 * 1 + 0.4 * 0.2). Given up: 0. At the end of the round: 0.9 * 0.5.
     np.testing.assert_allclose(returns[:, 0], [0.612, 1.0, 0.0, 0.45], rtol=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 64, 100])
+def test_an_order_is_a_permutation_and_every_place_is_as_likely(count):
+    orders = np.asarray(jax.vmap(lambda key: random_order(key, count))(jax.random.split(jax.random.key(0), 4000)))
+    np.testing.assert_array_equal(np.sort(orders, axis=1), np.broadcast_to(np.arange(count), (4000, count)))
+    # Five standard errors of the mean of a uniform number, for the first place and for the last.
+    tolerance = 5 * count / (12 * 4000) ** 0.5
+    assert np.abs(orders[:, [0, -1]].mean(axis=0) - (count - 1) / 2).max() < tolerance
 
 
 @pytest.mark.slow
@@ -62,6 +71,8 @@ def test_moves_are_counted():
 def test_sizes_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r"PQN.num_minibatches must divide the 4096 moves of a round; got 3"):
         PQN(num_minibatches=3)
+    with pytest.raises(ValueError, match=r"at most 2\^24 moves of a round are shuffled; got 16777217"):
+        random_order(jax.random.key(0), 2**24 + 1)
     with pytest.raises(ValueError, match="PQN.trace_decay must lie between 0 and 1"):
         PQN(trace_decay=1.5)
     with pytest.raises(ValueError, match="PQN.discount must be below 1"):
