@@ -1,4 +1,4 @@
-"""Pocket cube, goal-conditioned implicit Q-learning, its policy led through a beam on the true dynamics.
+"""Pocket cube, goal-conditioned implicit Q-learning, led by its value through a beam on the true dynamics.
 
 Command:   python eval.py compare configs/comparison/pocket_cube_*.py
 """
@@ -8,13 +8,13 @@ import dataclasses
 from pocket_cube_ours import config
 
 from jepa.agents.gciql import GCIQL
-from jepa.planners.proposal_search import ProposalSearch
+from jepa.planners.beam_search import BeamSearch
 from jepa.training import Schedule
 
 config = dataclasses.replace(
     config,
     agent=GCIQL(
         training=Schedule(num_updates=3750, batch_size=1024, learning_rate=3e-4),
-        planner=ProposalSearch(width=1024, horizon=20),
+        planner=BeamSearch(width=256, horizon=20),
     ),
 )
