@@ -66,7 +66,13 @@ KNOWN = {
     "dqn_cube": Known(
         claim="DQN with hindsight, its policy alone, solves all cubes that are three turns from solved",
         experiment=Experiment(
-            env=CUBE, num_transitions=200_000, agent=OnlineQLearning(episodes=NEARBY, planner=FOLLOWED)
+            env=CUBE,
+            num_transitions=60_000,
+            agent=OnlineQLearning(
+                episodes=NEARBY,
+                planner=FOLLOWED,
+                training=Schedule(num_updates=50, batch_size=32_768, learning_rate=5e-4, updates_per_call=1),
+            ),
         ),
         holds=lambda found: found["solved_fraction"] == 1.0,
         walk=3,

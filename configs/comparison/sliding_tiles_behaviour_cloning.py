@@ -1,0 +1,19 @@
+"""8-puzzle, goal-conditioned behaviour cloning, its policy led through a beam on the true dynamics.
+
+Command:   python eval.py compare configs/comparison/sliding_tiles_*.py
+"""
+
+import dataclasses
+
+from pocket_cube_behaviour_cloning import config as on_the_cube
+from sliding_tiles_ours import config
+
+from jepa.planners.proposal_search import ProposalSearch
+
+config = dataclasses.replace(
+    config,
+    agent=dataclasses.replace(
+        on_the_cube.agent,
+        planner=ProposalSearch(width=128, horizon=40),
+    ),
+)

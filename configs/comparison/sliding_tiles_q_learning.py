@@ -1,0 +1,19 @@
+"""8-puzzle, Q-learning with hindsight on recorded walks, searched by a beam on the true dynamics.
+
+Command:   python eval.py compare configs/comparison/sliding_tiles_*.py
+"""
+
+import dataclasses
+
+from pocket_cube_q_learning import config as on_the_cube
+from sliding_tiles_ours import config
+
+from jepa.planners.beam_search import BeamSearch
+
+config = dataclasses.replace(
+    config,
+    agent=dataclasses.replace(
+        on_the_cube.agent,
+        planner=BeamSearch(width=64, horizon=40),
+    ),
+)
