@@ -46,7 +46,8 @@ NOTES = (
 )
 SAMPLES_NOTE = (
     "Of k sampled plans per problem, pass@k counts a problem if any is right, which only an oracle could pick; "
-    "rerank@k takes the one of the best learned score and consensus@k the most frequent one, without a verifier."
+    "rerank@k takes the one of the best learned score and consensus@k the most frequent one, without asking. "
+    "Who plans on the true dynamics sees when the goal is reached: there rerank@k is pass@k by construction."
 )
 _PERCENT = "{:.1f}"
 Show = Callable[[Estimate], str]
