@@ -152,9 +152,11 @@ def _read_curve(folder: Path, entry: Entry) -> dict[str, Any] | None:
     if curve.get("config") != entry.experiment:
         return None
     try:
-        points, samples = curve["search"], curve["samples"]
+        points, samples, _ = curve["search"], curve["samples"], int(curve["num_problems"])
         for point in points:
             float(point["scale"]), float(point["mean_nodes_generated"]), np.asarray(point["solved"], bool)
+        for name in ("num_samples", "mean_nodes_per_sample") if samples else ():
+            float(samples[name])
         for name in SAMPLE_FIGURES if samples else ():
             np.asarray(samples[name], float).reshape(len(samples["k"]))
     except (KeyError, TypeError, ValueError) as error:
