@@ -183,7 +183,7 @@ def test_configs_that_would_be_one_row_get_rows_of_their_own(tmp_path):
     add(tmp_path, "narrow", CUBE, 0, "x...")
     add(tmp_path, "wide", CUBE, 0, "xxx.")
     add(tmp_path, "tiles", TILES, 0, "xxx.")
-    assert one_table(tmp_path).methods == ("LatentPlanner", "LatentPlanner (narrow)", "LatentPlanner (wide)")
+    assert one_table(tmp_path).methods == ("LatentPlanner", "LatentPlanner (wide)", "LatentPlanner (narrow)")
 
 
 def test_a_summary_may_name_its_method_and_its_unfinished_seeds_go_with_it(tmp_path):

@@ -115,7 +115,7 @@ class Table:
     title: str
     """What the columns have in common."""
     methods: tuple[str, ...]
-    """Rows."""
+    """Rows, the one that solves most first."""
     columns: tuple[Column, ...]
     """Columns."""
     groups: Mapping[tuple[str, Column], Group]
@@ -177,6 +177,12 @@ class Table:
         return Improvement(better=x, worse=y, probability=probability, num_columns=len(columns))
 
 
+def _success(method: str, groups: Mapping[tuple[str, Column], Group]) -> float:
+    """Returns how much a method solves on average over the columns where it has results; below 0 if it has none."""
+    found = [group.success.value for (other, _), group in groups.items() if other == method and group.success]
+    return float(np.mean(found)) if found else -1.0
+
+
 def make_tables(results: Sequence[Result]) -> list[Table]:
     """Returns one table per budget if all domains have the same budgets, otherwise a single one."""
     groups: dict[tuple[str, Column], list[Result]] = {}
@@ -196,6 +202,8 @@ def make_tables(results: Sequence[Result]) -> list[Table]:
     tables = []
     for title, part in zip(titles, parts, strict=True):
         inside = {key: Group(results=tuple(found)) for key, found in groups.items() if key[1] in part}
-        methods = tuple(sorted({method for method, _ in inside}))
+        methods = tuple(
+            sorted({method for method, _ in inside}, key=lambda method: (-_success(method, inside), method))
+        )
         tables.append(Table(title=title, methods=methods, columns=tuple(part), groups=inside))
     return tables
