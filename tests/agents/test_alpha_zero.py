@@ -49,7 +49,9 @@ def test_alpha_zero_finds_shortest_ways_home_on_a_grid():
         episodes=Episodes(num_envs=32, max_scramble=10, episode_length=12),
         practice=GumbelTreeSearch(num_simulations=8, gumbel_scale=1.0),
         rollout_length=8,
-        training=Schedule(num_updates=30, batch_size=1024, learning_rate=3e-3, updates_per_call=10),
+        steps_per_round=8,
+        samples_per_step=256,
+        training=Schedule(num_updates=30, batch_size=2048, learning_rate=3e-3, updates_per_call=10),
         planner=GumbelTreeSearch(num_simulations=8, horizon=12),
     )
     params, figures = fit(agent, GRID, NOTHING)
@@ -75,6 +77,29 @@ def test_without_mctx_it_says_what_to_install(monkeypatch):
         GumbelTreeSearch().plan(WORLD.model(DISTANCES), WORLD.latents([0]), WORLD.latents([1]), jax.random.key(0))
 
 
+def test_the_newest_moves_are_kept():
+    agent = AlphaZero(
+        network=ResidualMLPActor(hidden_width=8),
+        episodes=Episodes(num_envs=8, max_scramble=4, episode_length=6),
+        practice=GumbelTreeSearch(num_simulations=2, gumbel_scale=1.0),
+        rollout_length=3,
+        num_kept=60,
+        steps_per_round=1,
+        samples_per_step=4,
+        training=Schedule(num_updates=4, batch_size=4, updates_per_call=1),
+    )
+    stage = agent.stages(GRID, NOTHING, jax.random.key(0), data_mesh())[0]
+    counts = []
+    for state, _ in stage.run(stage.init(), {}):
+        counts.append(int(state.target.count))
+        filled = np.asarray(state.target.kept.policy.sum(axis=1))
+        np.testing.assert_allclose(filled[: min(counts[-1], 60)], 1.0, atol=1e-4)  # a distribution in each place taken
+        assert (filled[counts[-1] :] == 0).all()
+    assert counts == [24, 48, 72, 96]  # the last two wrapped around
+
+
 def test_sizes_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match="AlphaZero.num_kept must hold the 1024 moves of a round; got 100"):
+        AlphaZero(num_kept=100)
     with pytest.raises(ValueError, match="discount must be below 1"):
         GumbelTreeSearch(discount=1.0)
