@@ -384,8 +384,8 @@ def test_printed_report_names_what_is_missing(root, capsys, monkeypatch):
     print_report(make_tables(results), results)
     out = capsys.readouterr().out
     rows = [re.split("  +", line.strip()) for line in out.splitlines()]
-    assert ["domain", "LatentPlanner", "ppo_100%"] in rows and ["pocket_cube", "75.0", "0.0"] in rows
-    assert ["sliding_tiles_2x3", "100.0", "25.0 (1 failed, 1 waiting)"] in rows
+    assert ["method", "pocket_cube", "sliding_tiles_2x3"] in rows and ["LatentPlanner", "75.0", "100.0"] in rows
+    assert ["ppo_100%", "0.0", "25.0 (1 failed, 1 waiting)"] in rows
     assert out.splitlines()[-2:] == ["tiles_ppo/28/seed1: failed", "tiles_ppo/28/seed2: waiting"]
 
 

@@ -78,11 +78,11 @@ def print_report(tables: Sequence[Table], results: Sequence[Result]) -> None:
     console = Console()
     for table in tables:
         shown = rich.table.Table(title=f"Solved, in %: {table.title}", box=box.SIMPLE_HEAD)
-        shown.add_column("domain", overflow="fold")
-        for method in table.methods:
-            shown.add_column(method, justify="right")
+        shown.add_column("method", overflow="fold")
         for column in table.columns:
-            shown.add_row(_head(column, table), *(solved(table, method, column, _value) for method in table.methods))
+            shown.add_column(_head(column, table), justify="right")
+        for method in table.methods:
+            shown.add_row(method, *(solved(table, method, column, _value) for column in table.columns))
         console.print(shown)
     for result in without_results(results):
         console.print(f"{result.name}: {result.status}", markup=False, highlight=False, soft_wrap=True)
