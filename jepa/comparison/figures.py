@@ -27,6 +27,7 @@ STYLE = {
 }
 _PANEL_INCHES = (2.6, 2.1)
 _PANELS_PER_ROW = 3
+_LEGEND_INCHES = 1.45  # Of a column of the legend.
 
 
 def write_figures(tables: Sequence[Table], folder: Path) -> list[Path]:
@@ -40,7 +41,7 @@ def write_figures(tables: Sequence[Table], folder: Path) -> list[Path]:
         import matplotlib
     except ModuleNotFoundError:
         return []
-    methods = sorted({method for table in tables for method in table.methods})
+    methods = list(dict.fromkeys(method for table in tables for method in table.methods))  # The best differ most.
     looks = {
         method: {
             "color": COLOURS[index % len(COLOURS)],
@@ -79,8 +80,8 @@ def _write(panels: Sequence[tuple[str, Draw]], stem: Path) -> list[Path]:
 
     num_columns = min(len(panels), _PANELS_PER_ROW)
     num_rows = -(-len(panels) // num_columns)
-    width, height = _PANEL_INCHES
-    figure = Figure(figsize=(width * num_columns + 0.4, height * num_rows + 0.4), layout="constrained")
+    width, height = (size * (1.5 if len(panels) == 1 else 1.0) for size in _PANEL_INCHES)
+    figure = Figure(figsize=(width * num_columns + 0.4, height * num_rows + 0.8), layout="constrained")
     axes = list(figure.subplots(num_rows, num_columns, squeeze=False).flat)
     for axis, (title, draw) in zip(axes, panels, strict=False):
         draw(axis)
@@ -90,7 +91,8 @@ def _write(panels: Sequence[tuple[str, Draw]], stem: Path) -> list[Path]:
     legends = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes]
     handles = {label: handle for legend in legends for handle, label in legend}
     if handles:
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(4, len(handles)))
+        ncols = max(1, int(figure.get_figwidth() // _LEGEND_INCHES))
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(ncols, len(handles)))
     paths = [stem.with_suffix(suffix) for suffix in (".pdf", ".png")]
     for path in paths:
         # Without dates the same results give the same files.
