@@ -6,8 +6,8 @@ Command:   python train.py configs/equational_proofs.py && python eval.py runs/e
            python eval.py runs/equational_proofs/seed0 --env.refutable-fraction 0.5 --num-problems 400
 Hardware:  2 CPU cores
 Time:      7 to 12 minutes of training beside other jobs
-Expect:    96.0, 96.7, 97.0 % of 300 proved at 141 to 150 nodes, no false claim (seeds 0, 1, 2); of 400 equations, half of them false, 98 %
-           answered rightly: 96 % of the true ones proved, all false ones refuted
+Expect:    96.0, 96.7, 97.0 % of 300 proved at 141 to 150 nodes, no false claim (seeds 0, 1, 2); of 400
+           equations, half of them false, 98 % answered rightly: 96 % of the true ones proved, all false ones refuted
 """
 
 from jepa.agents.latent_planner import LatentPlanner
