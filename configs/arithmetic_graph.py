@@ -5,8 +5,8 @@ Command:   python train.py configs/arithmetic_graph.py && python eval.py runs/ar
 Hardware:  2 CPU cores
 Time:      16 minutes of training on one core beside other jobs, 0.8 s of planning per problem
 Expect:    all of 300 problems of 3 to 9 steps solved by no more than the necessary derivations, at about 180 nodes
-           (seeds 1 and 2; random plans reach the queries, too, by 9.2 derivations instead of 6.2), and all of 100 of
-           10 to 18 steps
+           (seeds 0, 1, 2; random plans reach the queries, too, by 9.2 derivations instead of 6.2), and all of 100 of
+           10 to 18 steps (seeds 1, 2)
 """
 
 from jepa.agents.latent_planner import LatentPlanner
