@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -24,7 +24,7 @@ from jepa.run_config import read_config
 from jepa.runs import SECONDS_BETWEEN_CHECKPOINTS
 from jepa.stopping import Stopped
 
-Command = TypeVar("Command", "TrainCommand", "EvalCommand")
+Command = TypeVar("Command")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ def parse_train(arguments: list[str]) -> TrainCommand:
     default = TrainCommand(experiment=load_config(path))
     about = ast.get_docstring(ast.parse(path.read_bytes())) or ""
     parts = "Flags change numbers; parts, such as the encoder, are changed in the file."
-    command = _parse(default, arguments, f"{about}\n\n{parts}")
+    command = parse_flags(TrainCommand, arguments[1:], arguments[0], f"{about}\n\n{parts}", default)
     experiment = _debug(command.experiment) if command.debug else command.experiment
     name = f"{path.stem}-debug" if command.debug else path.stem
     run_dir = command.run_dir or Path("runs") / name / f"seed{experiment.seed}"
@@ -93,7 +93,7 @@ def parse_eval(arguments: list[str]) -> tuple[EvalCommand, Path]:
     run_dir = _positional(arguments, "a run folder, such as runs/pocket_cube/seed0, or the word compare or report")
     trained = read_config(run_dir)
     about = "Grades a trained run. Only planner and test problems can be changed; the other flags are refused."
-    command = _parse(EvalCommand(experiment=trained), arguments, about)
+    command = parse_flags(EvalCommand, arguments[1:], arguments[0], about, EvalCommand(experiment=trained))
     experiment = command.experiment
     if command.debug:
         graded = _debug(experiment)
@@ -104,14 +104,29 @@ def parse_eval(arguments: list[str]) -> tuple[EvalCommand, Path]:
     return dataclasses.replace(command, experiment=experiment, output_dir=output_dir, processes=processes), run_dir
 
 
-def _parse(default: Command, arguments: list[str], about: str) -> Command:
-    flags = (tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff)
-    program = f"{Path(sys.argv[0]).name} {arguments[0]}"
+def parse_flags(
+    command: type[Command], arguments: Sequence[str], name: str, about: str, default: Command | None = None
+) -> Command:
+    """Returns what flags ask for; flags that are wrong end the program with 1, as every error of its user does.
+
+    Args:
+      command: the dataclass whose fields are the flags.
+      arguments: the flags.
+      name: what stands behind the program's name: a file, or the word that chooses a command.
+      about: what `--help` says.
+      default: what stays as it is where no flag says otherwise; None for the defaults of the class.
+    """
+    given = {} if default is None else {"default": default}
     try:
         return tyro.cli(
-            type(default), default=default, args=arguments[1:], prog=program, description=about, config=flags
+            command,
+            args=arguments,
+            prog=f"{Path(sys.argv[0]).name} {name}",
+            description=about,
+            config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff),
+            **given,
         )
-    except SystemExit as end:  # tyro has said what is wrong, and exits with 2; here every such error exits with 1.
+    except SystemExit as end:  # tyro has said what is wrong, and exits with 2.
         sys.exit(1 if end.code else 0)
 
 

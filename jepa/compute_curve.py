@@ -15,6 +15,7 @@ from jepa.evaluation import Evaluation, PlanRecords, exact_lengths, load_problem
 from jepa.mesh import data_mesh
 from jepa.metrics import wilson_interval
 from jepa.planners.policy_sampling import PolicySampling
+from jepa.planners.random_shooting import CLAIM_BONUS
 from jepa.run_log import provenance
 from jepa.runs import Run
 from jepa.statistics import pass_at_k
@@ -22,7 +23,6 @@ from jepa.types import Problem
 
 Show = Callable[[str, int, int], None]
 """Receives the name of a phase with how many problems are done, and of how many."""
-_CLAIM_BONUS = 1e6  # As in random shooting: a plan that claims the goal is better than any cost.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -142,7 +142,7 @@ def _sampled(run: Run, asked: Curve, problems: Problem, lengths: Int[np.ndarray,
 def learned_scores(records: PlanRecords) -> Float[np.ndarray, " B"]:
     """Returns by what plans are chosen without a verifier, less being better: claims by length, else the cost."""
     last = records.predicted_costs[np.arange(len(records.plan_lengths)), (records.actions >= 0).sum(axis=1)]
-    return np.where(records.claims_solved, records.plan_lengths - _CLAIM_BONUS, last)
+    return np.where(records.claims_solved, records.plan_lengths - CLAIM_BONUS, last)
 
 
 def rerank_at_k(solved: Bool[np.ndarray, "B n"], scores: Float[np.ndarray, "B n"], k: int) -> float:

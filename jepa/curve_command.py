@@ -1,7 +1,6 @@
 """The command line `eval.py curve RUN`: success against test-time compute."""
 
 import dataclasses
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,10 @@ import tyro
 from rich import box
 from rich.console import Console
 
+from jepa.cli import parse_flags
 from jepa.compute_curve import Curve, grade_curve
 from jepa.console import progress
-from jepa.processes import Processes, Watchdog
+from jepa.processes import Watchdog
 from jepa.report import require_writable
 from jepa.run_log import write_json_atomic
 from jepa.runs import load_run, read_config
@@ -42,7 +42,8 @@ def grade_compute(arguments: Sequence[str]) -> int:
     Raises:
       ValueError: the run, the test problems or a flag is wrong; the message says what is expected.
     """
-    command = _parse(arguments)
+    about = "Grades a trained run with searches of several sizes, and with sampled plans: success by test-time compute."
+    command = parse_flags(CurveCommand, arguments, "curve", about)
     experiment = read_config(command.folder)
     changes = {"num_problems": command.num_problems, "problems": command.problems}
     changes = {name: value for name, value in changes.items() if value is not None}
@@ -50,7 +51,7 @@ def grade_compute(arguments: Sequence[str]) -> int:
     run = load_run(command.folder, dataclasses.replace(experiment, evaluation=evaluation))
     output = command.output_dir or command.folder
     require_writable(output)
-    with Watchdog(Processes().watchdog_seconds) as watchdog, progress(watchdog) as show:
+    with Watchdog(None) as watchdog, progress(watchdog) as show:
         result = grade_curve(run, command, show)
     write_json_atomic(output / "curve.json", result)
     shown = rich.table.Table("test-time compute", box=box.SIMPLE_HEAD)
@@ -78,17 +79,3 @@ def told(result: dict[str, Any]) -> Sequence[Sequence[str]]:
                 nodes = f"{k * samples['mean_nodes_per_sample']:,.0f}"
                 rows.append([name.format(k), f"{100 * share:.1f}%", "-", nodes])
     return rows
-
-
-def _parse(arguments: Sequence[str]) -> CurveCommand:
-    about = "Grades a trained run with searches of several sizes, and with sampled plans: success by test-time compute."
-    try:
-        return tyro.cli(
-            CurveCommand,
-            args=arguments,
-            prog=f"{Path(sys.argv[0]).name} curve",
-            description=about,
-            config=(tyro.conf.FlagCreatePairsOff,),
-        )
-    except SystemExit as end:  # tyro has said what is wrong, and exits with 2; here every such error exits with 1.
-        sys.exit(1 if end.code else 0)

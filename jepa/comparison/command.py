@@ -5,10 +5,10 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import tyro
 
+from jepa.cli import parse_flags
 from jepa.comparison.cells import Cell, Comparison, plan_cells
 from jepa.comparison.folders import (
     CHANGED,
@@ -32,7 +32,6 @@ from jepa.comparison.slurm import slurm_starter
 from jepa.comparison.tables import make_tables
 from jepa.run_folder import run_lock
 
-Command = TypeVar("Command", "Comparison", "ReportCommand")
 PROGRAMS = Path(__file__).resolve().parents[2]
 """Folder of train.py and eval.py."""
 _ONLY_ON_REQUEST = (FAILED, DAMAGED, CHANGED)
@@ -56,7 +55,7 @@ def compare(arguments: Sequence[str]) -> int:
       ValueError: a config, seed or budget is wrong, or another process has the output folder.
     """
     about = "Trains and grades every config with every budget and seed, or continues; then writes the report."
-    comparison = _parse(Comparison, "compare", arguments, about)
+    comparison = parse_flags(Comparison, arguments, "compare", about)
     cells = plan_cells(comparison)
     with run_lock(comparison.output):
         return run_comparison(comparison, cells, PROGRAMS)
@@ -69,7 +68,7 @@ def report_comparison(arguments: Sequence[str]) -> int:
       ValueError: there is no comparison in the folder.
     """
     about = "Writes comparison.md, .tex, .csv and figures of a comparison, finished or not."
-    folder = _parse(ReportCommand, "report", arguments, about).folder
+    folder = parse_flags(ReportCommand, arguments, "report", about).folder
     _report(folder, {})
     return 0
 
@@ -131,19 +130,6 @@ def _report(folder: Path, refused: dict[str, tuple[str, str]]) -> None:
     paths = write_report(tables, results, folder)
     print_report(tables, results)
     print(f"\nWritten to {', '.join(map(str, paths))}")
-
-
-def _parse(command: type[Command], name: str, arguments: Sequence[str], about: str) -> Command:
-    try:
-        return tyro.cli(
-            command,
-            args=arguments,
-            prog=f"{Path(sys.argv[0]).name} {name}",
-            description=about,
-            config=(tyro.conf.FlagCreatePairsOff,),
-        )
-    except SystemExit as end:  # tyro has said what is wrong, and exits with 2; here every such error exits with 1.
-        sys.exit(1 if end.code else 0)
 
 
 def _indented(text: str) -> str:

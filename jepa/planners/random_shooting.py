@@ -10,6 +10,9 @@ from jaxtyping import Array, Float, Int, Key
 from jepa.planners.base import GoalLatents, Planner, PlanningModel
 from jepa.types import Plan, require_positive
 
+CLAIM_BONUS = 1e6
+"""By how much a sequence that claims the goal is better than its number of actions: more than any cost."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RandomShooting(Planner):
@@ -63,7 +66,7 @@ class RandomShooting(Planner):
         reached = jnp.concatenate([first_reached[None], reached])
         # A claimed goal beats any cost, and the earlier it is reached the better.
         steps = jnp.arange(self.horizon + 1)
-        scores = jnp.where(reached, steps[:, None, None] - 1e6, costs).swapaxes(0, 1).reshape(batch, -1)
+        scores = jnp.where(reached, steps[:, None, None] - CLAIM_BONUS, costs).swapaxes(0, 1).reshape(batch, -1)
         best = jnp.argmin(scores, axis=1)
         length, sample, problems = best // self.num_samples, best % self.num_samples, jnp.arange(batch)
         num_moves = jnp.where(reached.any(axis=0), jnp.argmax(reached, axis=0), self.horizon)
