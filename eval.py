@@ -7,14 +7,15 @@ Compares methods: `python eval.py compare configs/comparison/*.py`, then or mean
 
 import sys
 
-from jepa.cli import EvalCommand, parse_eval, user_errors
+from jepa.cli import parse_eval, user_errors
 from jepa.comparison.command import compare, report_comparison
-from jepa.console import print_report, progress
+from jepa.console import progress
 from jepa.curve_command import grade_compute
-from jepa.page.page import write_page
+from jepa.eval_results import write_results
+from jepa.figures.run_figures import require_drawable
 from jepa.processes import Watchdog, is_first, join, on_first
-from jepa.report import Report, evaluate_run, require_writable, write_report
-from jepa.runs import Run, load_run
+from jepa.report import evaluate_run, require_writable
+from jepa.runs import load_run
 from jepa.solve_command import solve_problems
 
 COMMANDS = {"compare": compare, "curve": grade_compute, "report": report_comparison, "solve": solve_problems}
@@ -34,21 +35,12 @@ def grade() -> None:
     join(command.processes)
     run = load_run(folder, command.experiment)
     on_first(lambda: require_writable(command.output_dir))
+    if command.figures:
+        require_drawable(run)
     with Watchdog(command.processes.watchdog_seconds) as watchdog, progress(watchdog) as show:
         report = evaluate_run(run, show)
     if is_first():
-        tell(report, run, command)
-
-
-def tell(report: Report, run: Run, command: EvalCommand) -> None:
-    """Writes the results, prints them, and makes their page."""
-    output = command.output_dir
-    path = write_report(report, output)
-    print_report(report, command.experiment.env)
-    print(f"\nWritten to {path} and {output / 'records.jsonl'}")
-    if command.html:
-        write_page(run, report, output / "page.html")
-        print(f"Plans to watch: open {output / 'page.html'} in a browser")
+        write_results(report, run, command)
 
 
 if __name__ == "__main__":

@@ -59,6 +59,10 @@ class EvalCommand:
     """Folder of summary.json and records.jsonl; the run folder if not given."""
     html: bool = False
     """Also write page.html there: plans to watch, move by move, in any browser."""
+    figures: bool = False
+    """Also write figures/ there, as PDF and PNG: a map of the latents, the cost against the truth, rollouts."""
+    tensorboard: bool = False
+    """Also show the evaluation in TensorBoard: plans, latents in the projector, results by hyper-parameters."""
     debug: bool = False
     """Shrink planner and problems, to try the whole path in seconds."""
     processes: Annotated[Processes, tyro.conf.OmitArgPrefixes] = Processes()

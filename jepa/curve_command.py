@@ -13,6 +13,8 @@ from rich.console import Console
 from jepa.cli import parse_flags
 from jepa.compute_curve import Curve, grade_curve
 from jepa.console import progress
+from jepa.figures.run_figures import write_curve_figures
+from jepa.figures.style import require_matplotlib
 from jepa.processes import Watchdog
 from jepa.report import require_writable
 from jepa.run_log import write_json_atomic
@@ -31,6 +33,8 @@ class CurveCommand(Curve):
     """A file of problems instead of drawn ones."""
     output_dir: Path | None = None
     """Folder of curve.json; the run folder if not given."""
+    figures: bool = False
+    """Also write a figure there, as PDF and PNG."""
 
 
 def grade_compute(arguments: Sequence[str]) -> int:
@@ -51,6 +55,8 @@ def grade_compute(arguments: Sequence[str]) -> int:
     run = load_run(command.folder, dataclasses.replace(experiment, evaluation=evaluation))
     output = command.output_dir or command.folder
     require_writable(output)
+    if command.figures:
+        require_matplotlib()
     with Watchdog(None) as watchdog, progress(watchdog) as show:
         result = grade_curve(run, command, show)
     write_json_atomic(output / "curve.json", result)
@@ -61,6 +67,9 @@ def grade_compute(arguments: Sequence[str]) -> int:
         shown.add_row(*row)
     Console().print(shown)
     print(f"Written to {output / 'curve.json'}")
+    if command.figures:
+        write_curve_figures(result, output / "figures")
+        print(f"Figure: {output / 'figures' / 'success_by_compute.pdf'}")
     return 0
 
 

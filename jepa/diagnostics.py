@@ -48,8 +48,12 @@ def world_model_figures(
       predicted successors of up to 200 starts, both against exact distances where these are known, and NaN where none
       is.
     """
-    rollouts = jax.jit(functools.partial(_rollouts, env, world_model))(problems.start, key)
-    figures = {name: float(value) for name, value in rollouts.items()}
+    curve = functools.partial(rollout_curve, env, world_model, lengths=ROLLOUT_LENGTHS)
+    figures = {
+        f"{name}_{length}": float(value)
+        for name, values in jax.jit(curve)(problems.start, key).items()
+        for length, value in zip(ROLLOUT_LENGTHS, values, strict=True)
+    }
     encoded = jax.jit(world_model.encode)(problems.start)
     figures["effective_rank"] = float(jax.jit(effective_rank)(encoded))
     known = optimal_lengths >= 0
@@ -71,9 +75,17 @@ def _successors(env: Env, states: Int[Array, "B N"]) -> Int[Array, "B A N"]:
     return jax.vmap(jax.vmap(env.step, in_axes=(None, 0)), in_axes=(0, None))(states, jnp.arange(env.num_actions))
 
 
-def _rollouts(
-    env: Env, world_model: WorldModelModule, states: Int[Array, "B N"], key: Key[Array, ""]
-) -> dict[str, Float[Array, ""]]:
+def rollout_curve(
+    env: Env, world_model: WorldModelModule, states: Int[Array, "B N"], key: Key[Array, ""], lengths: tuple[int, ...]
+) -> dict[str, Float[Array, " L"]]:
+    """Returns how exact rollouts of random legal moves are after each of L numbers of moves.
+
+    Returns:
+      `rollout_accuracy`, the share whose nearest encoding among the true state and its neighbours is the true one;
+      `rollout_error`, the mean squared error; both again as `reencoded_rollout_*`, where the last move is predicted
+      from the encoding of the true state before it.
+    """
+
     def move(carry, step):
         latents, states = carry
         legal = jax.vmap(env.legal_actions)(states)
@@ -85,14 +97,12 @@ def _rollouts(
         reencoded = jnp.where(can_move, world_model.predict(encoded, actions), encoded)
         return (uninterrupted, after), (uninterrupted, reencoded, after)
 
-    _, (uninterrupted, reencoded, states) = jax.lax.scan(
-        move, (world_model.encode(states), states), jnp.arange(max(ROLLOUT_LENGTHS))
-    )
+    _, walks = jax.lax.scan(move, (world_model.encode(states), states), jnp.arange(max(lengths)))
+    uninterrupted, reencoded, states = jax.tree.map(lambda leaf: leaf[jnp.array(lengths) - 1], walks)
     figures = {}
-    for length in ROLLOUT_LENGTHS:
-        for name, predicted in (("rollout", uninterrupted), ("reencoded_rollout", reencoded)):
-            accuracy, error = _judged(env, world_model, predicted[length - 1], states[length - 1])
-            figures |= {f"{name}_accuracy_{length}": accuracy, f"{name}_error_{length}": error}
+    for name, predicted in (("rollout", uninterrupted), ("reencoded_rollout", reencoded)):
+        accuracy, error = jax.lax.map(lambda pair: _judged(env, world_model, *pair), (predicted, states))
+        figures |= {f"{name}_accuracy": accuracy, f"{name}_error": error}
     return figures
 
 

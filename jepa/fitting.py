@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -95,7 +96,7 @@ def _agree(is_due: bool, signal_number: int | None) -> tuple[bool, int | None]:
     return bool(numbers[0, 0]), int(numbers[:, 1].max()) or None
 
 
-def _require_finite(losses: Mapping[str, float], state: TrainState, stage: str, num_skipped_before: int) -> None:
+def _require_finite(losses: Mapping[str, Any], state: TrainState, stage: str, num_skipped_before: int) -> None:
     """Warns of skipped updates; refuses to go on after too many, or with losses that no skipped update explains."""
     done = int(state.num_updates)
     require_progress(state.params, state.opt_state, stage, done)
@@ -104,7 +105,7 @@ def _require_finite(losses: Mapping[str, float], state: TrainState, stage: str, 
             warnings.warn(f"stage {stage} skipped updates without finite gradients before {done}: {new}", stacklevel=2)
         return
     for name, value in losses.items():
-        if not np.isfinite(value):
+        if not np.isfinite(value).all():
             raise ValueError(
                 f"{name} of stage {stage} became {value} within the updates before {done}; the last "
                 f"checkpoint is good. Lower the learning rate and train into another folder"

@@ -2,7 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, UInt
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, UInt
+
+HISTOGRAM_EDGES = np.linspace(-6.0, 6.0, 97)
+"""Between which latents are counted; slots have variance 1."""
 
 
 def normalize_slots(latents: Float[Array, "*B D"], num_slots: int) -> Float[Array, "*B D"]:
@@ -87,3 +91,12 @@ def effective_rank(latents: Float[Array, "B D"]) -> Float[Array, ""]:
     singular = jnp.sqrt(jnp.where(variances > 1e-6 * variances.max(), variances, 0.0))
     shares = singular / jnp.maximum(singular.sum(), 1e-30)
     return jnp.exp(-jnp.sum(shares * jnp.log(jnp.maximum(shares, 1e-30))))
+
+
+def histogram(latents: Float[Array, "*B D"]) -> Int[Array, " L"]:
+    """Returns how many numbers of latents lie between each two of `HISTOGRAM_EDGES`; what is beyond counts as border.
+
+    A collapse shows as a single peak, dead units as one at 0.
+    """
+    low, high = HISTOGRAM_EDGES[[0, -1]]
+    return jnp.histogram(jnp.clip(latents, low, high), HISTOGRAM_EDGES)[0].astype(jnp.int32)

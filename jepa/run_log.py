@@ -22,10 +22,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jepa import __version__
+from jepa.latents import HISTOGRAM_EDGES
 from jepa.tensorboard_log import TensorBoard
 
 _SECONDS_BETWEEN_LINES = 10.0
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+_HISTOGRAM_SHAPE = (len(HISTOGRAM_EDGES) - 1,)
 _OWN_NAMES = ("stage", "num_updates", "unix_time_seconds", "samples_per_second")
 # What JSON has no number for, spelled as in ProtoJSON.
 _NONFINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -75,7 +77,8 @@ class RunLog:
 
         Args:
             num_updates_done: Updates done by now; grows from row to row.
-            metrics: Numbers by name, of Python or arrays without axes; "loss" is shown on stderr.
+            metrics: Numbers by name, of Python or arrays without axes; "loss" is shown on stderr. Counts between
+                `HISTOGRAM_EDGES` go to TensorBoard alone.
 
         Raises:
             ValueError: If the updates do not grow, a metric is no number or has a name of the log's own, or the row
@@ -86,7 +89,8 @@ class RunLog:
             raise ValueError(f"num_updates_done must be larger than {have}, got {num_updates_done}.")
         if taken := metrics.keys() & set(_OWN_NAMES):
             raise ValueError(f"metrics must not have the log's own names, got {sorted(taken)}; rename them.")
-        numbers = {name: _number(name, value) for name, value in metrics.items()}
+        histograms = {name: value for name, value in metrics.items() if np.shape(value) == _HISTOGRAM_SHAPE}
+        numbers = {name: _number(name, value) for name, value in metrics.items() if name not in histograms}
         seconds = time.monotonic()
         num_samples = (num_updates_done - self._num_updates_done) * self._batch_size
         speed = num_samples / max(seconds - self._last_seconds, 1e-9)
@@ -96,6 +100,8 @@ class RunLog:
         self._append(json.dumps(row, allow_nan=False).encode() + b"\n")
         self._tensorboard.write(num_updates_done, numbers | {"samples_per_second": speed})
         pace = (seconds - self._start_seconds) / (num_updates_done - self._num_updates_before)
+        for name, counts in histograms.items():
+            self._tensorboard.write_histogram(num_updates_done, name, counts, HISTOGRAM_EDGES)
         left = datetime.timedelta(seconds=round(pace * (self._num_updates - num_updates_done)))
         loss = numbers.get("loss", math.nan)
         self._show(num_updates_done, f"{left} left, loss {loss:.4g}, {speed:,.0f} samples/s")

@@ -131,3 +131,19 @@ def _require_scores(scores: np.ndarray, name: str) -> None:
         raise ValueError(f"{name} needs at least 1 score, got none.")
     if np.isnan(scores).any():
         raise ValueError(f"{name} must not hold NaN, got {int(np.isnan(scores).sum())} of {scores.size}.")
+
+
+def classical_scaling(distances: Float[np.ndarray, "M M"]) -> Float[np.ndarray, "M 2"]:
+    """Returns places on a plane whose distances are as like the given ones as a linear map allows.
+
+    Exact where the distances are those of points on a plane.
+
+    Args:
+      distances: symmetric, not negative.
+
+    Source: Torgerson, 1952, "Multidimensional scaling: I. Theory and method".
+    """
+    squared = distances.astype(float) ** 2
+    products = -0.5 * (squared - squared.mean(axis=0) - squared.mean(axis=1)[:, None] + squared.mean())
+    values, vectors = np.linalg.eigh(products)
+    return vectors[:, :-3:-1] * np.sqrt(np.maximum(values[:-3:-1], 0.0))

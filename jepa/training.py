@@ -18,7 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
 from jepa.envs.base import Env
-from jepa.latents import effective_rank
+from jepa.latents import effective_rank, histogram
 from jepa.mesh import check_divisible, replicate, shard_batch
 from jepa.nonfinite import skip_nonfinite
 from jepa.objectives.code_separation import closest_codes
@@ -114,11 +114,14 @@ class Stage(abc.ABC):
         """Returns the state after one update, and its losses."""
 
     @abc.abstractmethod
-    def diagnose(self, state: TrainState, resources: Any) -> dict[str, Float[Array, ""]]:
-        """Returns figures that show whether learning goes wrong; names starting with `alarm_` must stay 0."""
+    def diagnose(self, state: TrainState, resources: Any) -> dict[str, Array]:
+        """Returns figures that show whether learning goes wrong; names starting with `alarm_` must stay 0.
 
-    def run(self, state: TrainState, params: Mapping[str, Any]) -> Iterator[tuple[TrainState, dict[str, float]]]:
-        """Continues from a state to the end of the stage; yields the state and mean losses after every call.
+        Those with an axis are histograms, counts between `latents.HISTOGRAM_EDGES`.
+        """
+
+    def run(self, state: TrainState, params: Mapping[str, Any]) -> Iterator[tuple[TrainState, dict[str, Any]]]:
+        """Continues from a state to the end of the stage; yields the state, mean losses and figures after every call.
 
         The yielded state is consumed by the next call; copy what is to be kept.
         """
@@ -128,12 +131,12 @@ class Stage(abc.ABC):
         call = self.compile()
         while int(state.num_updates) < self.schedule.num_updates:
             state, losses = call(state, resources)
-            yield state, {name: float(value) for name, value in losses.items()}
+            yield state, {name: tuple(x.tolist()) if x.ndim else float(x) for name, x in losses.items()}
 
-    def compile(self) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, Float[Array, ""]]]]:
+    def compile(self) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, Array]]]:
         """Returns the compiled function that does `updates_per_call` updates; it consumes the state."""
 
-        def updates(state: TrainState, resources: Any) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
+        def updates(state: TrainState, resources: Any) -> tuple[TrainState, dict[str, Array]]:
             data = self.prepare(state, resources)
             state, losses = jax.lax.scan(
                 lambda carry, _: self.update(carry, data), state, length=self.schedule.updates_per_call
@@ -234,8 +237,8 @@ class WorldModelStage(ModuleStage):
         target = self.config.target.update(state.params["encoder"], state.target)
         return self.apply_gradients(state, gradients, target), losses
 
-    def diagnose(self, state: TrainState, resources: Trajectories) -> dict[str, Float[Array, ""]]:
-        """See base class: how far the latents of recorded states have collapsed, and the alarm.
+    def diagnose(self, state: TrainState, resources: Trajectories) -> dict[str, Array]:
+        """See base class: how far the latents of recorded states have collapsed, the alarm, and their histogram.
 
         They have if they fill few directions, or if two tokens have become one.
         """
@@ -243,7 +246,8 @@ class WorldModelStage(ModuleStage):
         encoder = self.module(state.params).encoder
         latents = encoder(states)
         rank = effective_rank(latents)
-        collapsed, figures = rank < COLLAPSED_RANK_FRACTION * latents.shape[-1], {"effective_rank": rank}
+        figures = {"effective_rank": rank, "latents": histogram(latents)}
+        collapsed = rank < COLLAPSED_RANK_FRACTION * latents.shape[-1]
         if (codes := encoder.slot_codes()) is not None:
             figures["closest_codes"] = closest_codes(codes)
             collapsed |= figures["closest_codes"] < MERGED_CODES

@@ -47,8 +47,9 @@ LAYERS = (
     {"trained"},
     {"report", "compute_curve"},
     {"page"},
+    {"figures"},
     {"console"},
-    {"cli", "solve_command", "curve_command"},
+    {"cli", "eval_results", "solve_command", "curve_command"},
     {"demo", "weights_command"},
     {"comparison"},
 )

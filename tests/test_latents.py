@@ -12,7 +12,14 @@ from jepa.encoders.linear import LinearEncoder
 from jepa.encoders.token_slots import TokenSlotsEncoder
 from jepa.envs.pocket_cube import PocketCube
 from jepa.envs.sliding_tiles import SlidingTiles
-from jepa.latents import effective_rank, fingerprints, normalize_slots, worst_slot_difference
+from jepa.latents import (
+    HISTOGRAM_EDGES,
+    effective_rank,
+    fingerprints,
+    histogram,
+    normalize_slots,
+    worst_slot_difference,
+)
 
 NUM_SLOTS, SLOT_WIDTH = 4, 8
 
@@ -169,3 +176,11 @@ def test_effective_rank_of_an_orthogonal_design_is_its_width():
 def test_effective_rank_of_equal_latents_is_that_of_a_point(value):
     latents = jnp.full((400, 32), value)
     assert float(compiled_effective_rank(latents)) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_histogram_counts_every_number_and_puts_what_is_beyond_at_the_border():
+    latents = np.random.default_rng(0).normal(scale=3.0, size=(40, 16))
+    counts = np.asarray(histogram(jnp.asarray(latents, jnp.float32)))
+    expected, _ = np.histogram(np.clip(latents, HISTOGRAM_EDGES[0], HISTOGRAM_EDGES[-1]), HISTOGRAM_EDGES)
+    assert counts.sum() == latents.size
+    assert (counts == expected).all() and counts[0] >= (latents < -6).sum() > 0

@@ -22,6 +22,7 @@ import pytest
 
 import jepa
 from jepa import run_log
+from jepa.latents import histogram
 from jepa.run_log import RunLog, provenance, read_jsonl, write_json_atomic
 
 STAGE = {"stage": "world_model", "num_updates": 100, "batch_size": 8}
@@ -177,6 +178,24 @@ def test_tensorboard_shows_each_update_once_after_a_resume(tmp_path: Path) -> No
     speeds = tensorboard_scalars(tmp_path / "tensorboard" / "world_model", "samples_per_second")
     assert set(speeds) == set(losses)
     assert set(tensorboard_scalars(tmp_path / "tensorboard" / "cost", "loss")) == {5}
+
+
+def test_histograms_go_to_tensorboard_alone(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    latents = np.random.default_rng(0).normal(size=(50, 8))
+    with RunLog(tmp_path, **STAGE) as log:
+        log.write(10, {"loss": 1.0, "latents": tuple(histogram(jnp.asarray(latents)).tolist())})
+    assert "latents" not in read_jsonl(tmp_path / "metrics.jsonl")[0]
+    events = EventAccumulator(str(tmp_path / "tensorboard" / "world_model"))
+    events.Reload()
+    (event,) = events.Histograms("latents")
+    found = event.histogram_value
+    assert (event.step, found.num) == (10, latents.size)
+    below = sum(count for limit, count in zip(found.bucket_limit, found.bucket, strict=True) if limit <= 0)
+    assert below == (latents < 0).sum()
+    assert found.min <= latents.min() and found.max >= latents.max()
+    assert found.sum / found.num == pytest.approx(latents.mean(), abs=0.02)
 
 
 def test_tensorboard_that_cannot_start_is_one_warning(tmp_path: Path) -> None:

@@ -118,3 +118,10 @@ def test_pass_at_k_is_exact_for_many_attempts_and_refuses_impossible_counts() ->
     for n, c, k in ((0, 0, 1), (5, 6, 1), (5, -1, 1), (5, 1, 0), (5, 1, 6)):
         with pytest.raises(ValueError, match="pass_at_k needs"):
             statistics.pass_at_k(n, c, k)
+
+
+def test_classical_scaling_finds_points_of_a_plane_again() -> None:
+    points = np.random.default_rng(0).normal(size=(20, 2))
+    distances = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    found = statistics.classical_scaling(distances)
+    np.testing.assert_allclose(np.linalg.norm(found[:, None] - found[None], axis=-1), distances, atol=1e-8)

@@ -99,7 +99,8 @@ def finished(request, walks, world_model) -> Run:
 
 def test_a_stage_ends_after_its_updates(finished):
     assert [int(state.num_updates) for state in finished.states] == [50, 100, 150]
-    assert all(np.isfinite(list(losses.values())).all() for losses in finished.losses)
+    figures = [value for losses in finished.losses for value in losses.values()]
+    assert all(np.isfinite(value).all() for value in figures)
     assert run(finished.stage, finished.states[-1], finished.params).states == []
 
 

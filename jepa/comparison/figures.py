@@ -8,26 +8,8 @@ import numpy as np
 
 from jepa.comparison.compute import sampled_plans, search_points
 from jepa.comparison.tables import Column, Estimate, Group, Table
+from jepa.figures.style import COLOURS, MARKERS, Draw, has_matplotlib, write_figure
 from jepa.statistics import performance_profile
-
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
-"""Of Okabe and Ito (2008), "Color universal design"."""
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-"""So that methods differ in print without colours as well."""
-STYLE = {
-    "font.size": 8.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-    "legend.frameon": False,
-    "lines.markersize": 4.0,
-    "pdf.fonttype": 42,
-    "savefig.dpi": 200,
-}
-_PANEL_INCHES = (2.6, 2.1)
-_PANELS_PER_ROW = 3
-_LEGEND_INCHES = 1.45  # Of a column of the legend.
 
 
 def write_figures(tables: Sequence[Table], folder: Path) -> list[Path]:
@@ -37,9 +19,7 @@ def write_figures(tables: Sequence[Table], folder: Path) -> list[Path]:
       tables: All tables of the comparison.
       folder: Where to.
     """
-    try:
-        import matplotlib
-    except ModuleNotFoundError:
+    if not has_matplotlib():
         return []
     methods = list(dict.fromkeys(method for table in tables for method in table.methods))  # The best differ most.
     looks = {
@@ -58,46 +38,13 @@ def write_figures(tables: Sequence[Table], folder: Path) -> list[Path]:
         "performance_profiles": [(table.title, _profiles(table, looks)) for table in tables],
         "probability_of_improvement": [(table.title, _improvements(table)) for table in tables if table.improvements],
     }
-    paths = []
-    with matplotlib.rc_context(STYLE):
-        for name, panels in figures.items():
-            if panels:
-                paths += _write(panels, folder / name)
-    return paths
+    return [path for name, panels in figures.items() if panels for path in write_figure(panels, folder / name)]
 
 
-Draw = Callable[[Any], None]
-"""Draws into the axes of a panel."""
 Looks = dict[str, dict[str, str]]
 """Colour, marker and label by method."""
 Points = list[tuple[Column, Group]]
 """What one method has on one domain."""
-
-
-def _write(panels: Sequence[tuple[str, Draw]], stem: Path) -> list[Path]:
-    """Writes a figure of panels with titles; without pyplot, which would choose a display."""
-    from matplotlib.figure import Figure
-
-    num_columns = min(len(panels), _PANELS_PER_ROW)
-    num_rows = -(-len(panels) // num_columns)
-    width, height = (size * (1.5 if len(panels) == 1 else 1.0) for size in _PANEL_INCHES)
-    figure = Figure(figsize=(width * num_columns + 0.4, height * num_rows + 0.8), layout="constrained")
-    axes = list(figure.subplots(num_rows, num_columns, squeeze=False).flat)
-    for axis, (title, draw) in zip(axes, panels, strict=False):
-        draw(axis)
-        axis.set_title(title)
-    for axis in axes[len(panels) :]:
-        axis.set_axis_off()
-    legends = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes]
-    handles = {label: handle for legend in legends for handle, label in legend}
-    if handles:
-        ncols = max(1, int(figure.get_figwidth() // _LEGEND_INCHES))
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(ncols, len(handles)))
-    paths = [stem.with_suffix(suffix) for suffix in (".pdf", ".png")]
-    for path in paths:
-        # Without dates the same results give the same files.
-        figure.savefig(path, metadata={"CreationDate": None} if path.suffix == ".pdf" else {"Software": None})
-    return paths
 
 
 def _by_domain(

@@ -19,6 +19,7 @@ from jepa.answers import Evidence
 from jepa.config import Experiment
 from jepa.costs.learning import CostStage
 from jepa.encoders.linear import LinearEncoder
+from jepa.envs.base import Env
 from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.evaluation import Evaluation, PlanRecords, load_problems
 from jepa.page.page import page, write_page
@@ -36,15 +37,15 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
-def untrained(agent: LatentPlanner) -> Run:
+def untrained(agent: LatentPlanner, env: Env = ENV) -> Run:
     """A run whose parameters are random: what it imagines is wrong, and the page must say so."""
-    world_model = agent.world_model.build(ENV, jax.random.key(0))
+    world_model = agent.world_model.build(env, jax.random.key(0))
     sizes = dict(latent_width=world_model.encoder.latent_width, num_slots=world_model.encoder.num_slots)
     cost = agent.cost.head.build(**sizes, rngs=nnx.Rngs(0))
     modules = {WorldModelStage.name: world_model, CostStage.name: cost}
     params = {name: nnx.to_pure_dict(nnx.split(module)[1]) for name, module in modules.items()}
     return Run(
-        experiment=Experiment(env=ENV, agent=agent),
+        experiment=Experiment(env=env, agent=agent),
         params=params,
         training_seconds=1.0,
         num_gradient_samples=1,

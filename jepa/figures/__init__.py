@@ -1,0 +1,1 @@
+"""Figures for papers and pictures for TensorBoard; nothing here computes a result."""

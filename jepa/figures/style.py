@@ -1,0 +1,85 @@
+"""One style for all figures: vector PDF and PNG, in colours that the colour-blind can tell apart."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
+"""Of Okabe and Ito (2008), "Color universal design"."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+"""So that methods differ in print without colours as well."""
+DISTANCES = "viridis_r"
+"""Colours of distances, far ones dark: of one falling lightness, so that they survive grey print."""
+STYLE = {
+    "font.size": 8.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+    "lines.markersize": 4.0,
+    "pdf.fonttype": 42,
+    "savefig.dpi": 200,
+    "svg.hashsalt": "jepa",
+}
+_PANEL_INCHES = (2.6, 2.1)
+_PANELS_PER_ROW = 3
+_LEGEND_INCHES = 1.45  # Of a column of the legend.
+
+Draw = Callable[[Any], None]
+"""Draws into the axes of a panel."""
+
+
+def has_matplotlib() -> bool:
+    """Returns whether figures can be drawn."""
+    try:
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError:
+        return False
+    return True
+
+
+def require_matplotlib() -> None:
+    """Raises ValueError, which says what to install, if figures cannot be drawn."""
+    if not has_matplotlib():
+        raise ValueError(
+            "figures need matplotlib, which is not installed: pip install matplotlib, or the extra `figures`"
+        )
+
+
+def write_figure(panels: Sequence[tuple[str, Draw]], stem: Path) -> list[Path]:
+    """Writes a figure of panels with titles, without pyplot, which would choose a display; returns its PDF and PNG.
+
+    Args:
+      panels: the title of each, and what draws it.
+      stem: the files without their suffixes.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    num_columns = min(len(panels), _PANELS_PER_ROW)
+    num_rows = -(-len(panels) // num_columns)
+    width, height = (size * (1.5 if len(panels) == 1 else 1.0) for size in _PANEL_INCHES)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width * num_columns + 0.4, height * num_rows + 0.8), layout="constrained")
+        axes = list(figure.subplots(num_rows, num_columns, squeeze=False).flat)
+        for axis, (title, draw) in zip(axes, panels, strict=False):
+            draw(axis)
+            axis.set_title(title)
+        for axis in axes[len(panels) :]:
+            axis.set_axis_off()
+        _add_legend(figure, axes)
+        paths = [stem.with_suffix(suffix) for suffix in (".pdf", ".png")]
+        for path in paths:
+            # Without dates the same results give the same files.
+            figure.savefig(path, metadata={"CreationDate": None} if path.suffix == ".pdf" else {"Software": None})
+    return paths
+
+
+def _add_legend(figure: Any, axes: Sequence[Any]) -> None:
+    """Names below the panels what is drawn in any of them."""
+    legends = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes]
+    handles = {label: handle for legend in legends for handle, label in legend}
+    if handles:
+        ncols = max(1, int(figure.get_figwidth() // _LEGEND_INCHES))
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(ncols, len(handles)))
