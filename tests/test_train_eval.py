@@ -265,11 +265,16 @@ def test_a_problem_of_ones_own_is_planned_for(one_run, capsys):
     assert "expected turns of" in capsys.readouterr().err
 
 
-def test_a_page_is_written_on_request(one_run, tmp_path, capsys):
+def test_pages_and_figures_are_made_on_request(one_run, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
     _, folder = one_run
-    call(eval_program.main, folder, "--debug", "--html", "--output-dir", tmp_path)
-    assert "page.html in a browser" in capsys.readouterr().out
+    call(eval_program.main, folder, "--debug", "--html", "--figures", "--tensorboard", "--output-dir", tmp_path)
+    printed = capsys.readouterr().out
+    assert "page.html in a browser" in printed and f"tensorboard --logdir {tmp_path / 'tensorboard'}" in printed
+    assert "latent_map.pdf, predicted_distance.pdf, rollout_exactness.pdf in " in printed
     assert "What the model imagined" in (tmp_path / "page.html").read_text("utf-8")
+    assert {path.name for path in (tmp_path / "figures").iterdir()} >= {"latent_map.pdf", "latent_map.png"}
+    assert (tmp_path / "tensorboard" / "evaluation" / "latents.tsv").is_file()
 
 
 def test_a_trained_agent_can_be_shipped_and_demonstrated(one_run, tmp_path, monkeypatch, capsys):
@@ -302,7 +307,8 @@ def test_a_trained_agent_can_be_shipped_and_demonstrated(one_run, tmp_path, monk
 
 def test_more_and_less_search_and_sampled_plans(one_run, tmp_path, capsys):
     _, folder = one_run
-    words = ["--search-scales", 0.02, 1, "--num-samples", 4, "--sampled-problems", 3, "--num-problems", 6]
+    pytest.importorskip("matplotlib")
+    words = ["--search-scales", 0.02, 1, "--num-samples", 4, "--sampled-problems", 3, "--num-problems", 6, "--figures"]
     with pytest.raises(SystemExit) as end:
         call(eval_program.main, "curve", folder, *words, "--output-dir", tmp_path / "new")
     assert end.value.code == 0
@@ -318,4 +324,5 @@ def test_more_and_less_search_and_sampled_plans(one_run, tmp_path, capsys):
     assert all(oracle >= rerank - 1e-9 for oracle, rerank in zip(*shares[:2], strict=True))
     printed = capsys.readouterr().out
     assert "search, width 1" in printed and "rerank@4" in printed and "curve.json" in printed
+    assert (tmp_path / "new/figures/success_by_compute.pdf").is_file() and "success_by_compute.pdf" in printed
     assert not (folder / "curve.json").exists()
