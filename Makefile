@@ -11,7 +11,7 @@ CORE := .venv/installed-core-$(KEY)
 DEV := .venv/installed-dev-$(KEY)
 INSTALL = $(RUN) -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: help demo test test-all faults bench lint format clean
+.PHONY: help demo test test-all faults bench docs lint format clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -39,6 +39,11 @@ faults: $(DEV) ## break everything that can break: kills, signals, full disks, d
 
 bench: $(CORE) ## measure the speed of training and planning
 	$(RUN) -m benchmarks.run $(ARGS)
+
+docs: $(DEV) ## build the documentation site into build/docs
+	JAX_PLATFORMS=cpu $(RUN) -m sphinx --quiet --nitpicky --fail-on-warning --keep-going \
+	  --doctree-dir build/doctrees $(ARGS) docs build/docs
+	@echo "Open build/docs/index.html in a browser."
 
 lint: $(DEV) ## check the style, change nothing
 	$(RUN) -m ruff check .
