@@ -22,9 +22,10 @@ extensions = [
 ]
 exclude_patterns = ["_extensions"]
 nitpicky = True
-# Types of other packages have no page here; wrong links between our own pages still stop the build.
+# Not every class in a signature has a page here; wrong links between pages still stop the build.
 nitpick_ignore_regex = [("py:.*", ".*")]
 highlight_language = "none"
+smartquotes = False
 
 myst_heading_anchors = 4
 

@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from repository_pages import ROOT, page_name
+from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
+from sphinx.util.nodes import find_pending_xref_condition
 
 _COMMENT = re.compile(r"<!-- modules: (.*?) -->", re.DOTALL)
 _CODE = re.compile(r"(`[^`]+`)")
@@ -76,6 +79,19 @@ def _escaped_text(text: str) -> str:
     return re.sub(r"([*|\\]|_(?=\W|$))", r"\\\1", text)
 
 
+class PlainForeignTypes(SphinxTransform):
+    """Makes plain text of names of other packages in signatures, which have no page here and take long to look for."""
+
+    default_priority = 960
+
+    def apply(self, **kwargs: Any) -> None:
+        """See base class."""
+        for node in list(self.document.findall(addnodes.pending_xref)):
+            if node["refdomain"] == "py" and not node["reftarget"].startswith("jepa."):
+                shown = find_pending_xref_condition(node, "*") or node
+                node.replace_self(shown.children)
+
+
 def skip_repetition(app: Sphinx, kind: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
     """Leaves out methods that only implement what their base class describes."""
     documentation = getattr(obj, "__doc__", None)
@@ -99,6 +115,7 @@ def source_link(domain: str, info: dict[str, str]) -> str | None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Registers the extension."""
+    app.add_transform(PlainForeignTypes)
     app.connect("source-read", expand_modules)
     app.connect("autodoc-process-docstring", to_restructured_text, priority=400)
     app.connect("autodoc-process-docstring", restore_colons, priority=600)
