@@ -9,7 +9,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "_extensions")]
 project = "jepa"
 author = "the jepa-reasoning authors"
 copyright = "Apache-2.0"
-html_title = "jepa: plans in latent space"
+html_title = "jepa"
 language = "en"
 
 extensions = [
@@ -34,6 +34,7 @@ autodoc_default_options = {"members": True, "member-order": "bysource", "show-in
 autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"
 default_role = "code"
+add_module_names = False
 maximum_signature_line_length = 88
 python_use_unqualified_type_names = True
 toc_object_entries = False

@@ -12,11 +12,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
 from repository_pages import ROOT, page_name
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
-from sphinx.util.nodes import find_pending_xref_condition
 
 _COMMENT = re.compile(r"<!-- modules: (.*?) -->", re.DOTALL)
 _CODE = re.compile(r"(`[^`]+`)")
@@ -79,8 +79,8 @@ def _escaped_text(text: str) -> str:
     return re.sub(r"([*|\\]|_(?=\W|$))", r"\\\1", text)
 
 
-class PlainForeignTypes(SphinxTransform):
-    """Makes plain text of names of other packages in signatures, which have no page here and take long to look for."""
+class ShorterSignatures(SphinxTransform):
+    """Shows names of other packages without their module and without a link, for they have no page here."""
 
     default_priority = 960
 
@@ -88,14 +88,16 @@ class PlainForeignTypes(SphinxTransform):
         """See base class."""
         for node in list(self.document.findall(addnodes.pending_xref)):
             if node["refdomain"] == "py" and not node["reftarget"].startswith("jepa."):
-                shown = find_pending_xref_condition(node, "*") or node
-                node.replace_self(shown.children)
+                node.replace_self(nodes.Text(node["reftarget"].rpartition(".")[2]))
+        for node in list(self.document.findall(nodes.paragraph)):
+            if node.astext() == "Bases: object":
+                node.parent.remove(node)
 
 
 def skip_repetition(app: Sphinx, kind: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
-    """Leaves out methods that only implement what their base class describes."""
-    documentation = getattr(obj, "__doc__", None)
-    return True if documentation == "See base class." else None
+    """Leaves out methods that only implement what their base class describes, and constructors of dataclasses."""
+    is_generated = getattr(getattr(obj, "__code__", None), "co_filename", "") == "<string>"
+    return True if is_generated or getattr(obj, "__doc__", None) == "See base class." else None
 
 
 def source_link(domain: str, info: dict[str, str]) -> str | None:
@@ -115,7 +117,7 @@ def source_link(domain: str, info: dict[str, str]) -> str | None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Registers the extension."""
-    app.add_transform(PlainForeignTypes)
+    app.add_transform(ShorterSignatures)
     app.connect("source-read", expand_modules)
     app.connect("autodoc-process-docstring", to_restructured_text, priority=400)
     app.connect("autodoc-process-docstring", restore_colons, priority=600)

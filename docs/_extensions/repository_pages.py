@@ -99,7 +99,7 @@ def _pages_below(app: Sphinx, path: Path) -> Iterator[tuple[str, dict[str, Any],
     elif (text := _text(path)) is not None:
         language = LANGUAGES.get(path.suffix, "makefile" if path.name == "Makefile" else "text")
         highlighted = app.builder.highlighter.highlight_block(
-            text, language, force=True, linenos="inline", lineanchors="L", anchorlinenos=True
+            text, language, force=True, linenos="inline", lineanchors="L"
         )
         yield _page(app, path, highlighted)
 
