@@ -1,12 +1,14 @@
 """A run folder: train into it, resume it, load it.
 
-runs/<config>/seed<k>/
-config.json        the resolved experiment
-provenance.json    versions, commit and hardware of the last start that trained, and of those before it
-metrics.jsonl      one row per compiled call of updates
-tensorboard/       the same as TensorBoard events
-checkpoints/       all stages' states, verified by digests when read
-summary.json, records.jsonl   written by eval.py
+What is in it:
+
+    runs/<config>/seed<k>/
+    config.json        the resolved experiment
+    provenance.json    versions, commit and hardware of the last start that trained, and of those before it
+    metrics.jsonl      one row per compiled call of updates
+    tensorboard/       the same as TensorBoard events
+    checkpoints/       all stages' states, verified by digests when read
+    summary.json, records.jsonl   written by eval.py
 """
 
 import contextlib

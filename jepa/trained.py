@@ -1,8 +1,10 @@
 """A trained agent as an object: load a run, give it a problem, read its plan.
 
-agent = TrainedAgent.from_run("runs/pocket_cube/seed0")
-plan = agent.plan("R U F' R2")
-print(plan.actions, plan.solved)
+For example:
+
+    agent = TrainedAgent.from_run("runs/pocket_cube/seed0")
+    plan = agent.plan("R U F' R2")
+    print(plan.actions, plan.solved)
 """
 
 import dataclasses
