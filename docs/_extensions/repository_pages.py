@@ -79,6 +79,8 @@ class RepositoryLinks(SphinxTransform):
 
     def _replace(self, node: nodes.Element, page: str) -> None:
         uri = self.app.builder.get_relative_uri(self.env.docname, page)
+        if anchor := node.get("reftargetid"):
+            uri += f"#{anchor}"
         node.replace_self(nodes.reference("", "", *node.children, refuri=uri, internal=True))
 
 
