@@ -41,7 +41,7 @@ bench: $(CORE) ## measure the speed of training and planning
 	$(RUN) -m benchmarks.run $(ARGS)
 
 docs: $(DEV) ## build the documentation site into build/docs
-	JAX_PLATFORMS=cpu $(RUN) -m sphinx --quiet --nitpicky --fail-on-warning --keep-going \
+	JAX_PLATFORMS=cpu $(RUN) -m sphinx --quiet --fresh-env --write-all --nitpicky --fail-on-warning --keep-going \
 	  --doctree-dir build/doctrees $(ARGS) docs build/docs
 	@echo "Open build/docs/index.html in a browser."
 

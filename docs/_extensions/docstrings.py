@@ -7,6 +7,7 @@ what would mean something else in reStructuredText is escaped.
 
 import importlib
 import inspect
+import itertools
 import pkgutil
 import re
 from pathlib import Path
@@ -52,7 +53,7 @@ def _section(name: str) -> str:
 
 def to_restructured_text(app: Sphinx, kind: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Escapes what a docstring does not mean, and sets its indented formulas apart; changes `lines`."""
-    converted: list[str] = []
+    marked: list[tuple[bool, str]] = []
     in_section = in_block = False
     for number, line in enumerate(lines):
         indented, before = line.startswith("  "), lines[number - 1] if number else ""
@@ -60,8 +61,12 @@ def to_restructured_text(app: Sphinx, kind: str, name: str, obj: Any, options: A
             in_section, in_block = bool(_HEADING.match(line)), False
         if indented and not before and not in_section and not in_block and not _ITEM.match(line):
             in_block = True
-            converted += ["::", ""]
-        converted.append(line if in_block else _escaped(line))
+            marked += [(True, "::"), (True, "")]
+        marked.append((in_block, line))
+    converted: list[str] = []
+    for is_block, group in itertools.groupby(marked, key=lambda item: item[0]):
+        text = "\n".join(line for _, line in group)
+        converted += (text if is_block else _escaped(text)).split("\n")
     lines[:] = [line.replace(":", _COLON) for line in converted] if kind in _VARIABLES else converted
 
 
@@ -70,8 +75,8 @@ def restore_colons(app: Sphinx, kind: str, name: str, obj: Any, options: Any, li
     lines[:] = [line.replace(_COLON, ":") for line in lines]
 
 
-def _escaped(line: str) -> str:
-    parts = _CODE.split(line)
+def _escaped(text: str) -> str:
+    parts = _CODE.split(text)
     return "".join(f"`{part}`" if number % 2 else _escaped_text(part) for number, part in enumerate(parts))
 
 
