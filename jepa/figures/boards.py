@@ -1,4 +1,4 @@
-"""Drawings of states as pixels: the same shapes and colours as on the page, as strips of pictures."""
+"""Drawings of states as pixels: the same shapes and colours as on the page, in rows of pictures."""
 
 import functools
 import io
@@ -12,7 +12,9 @@ import numpy as np
 from jepa.drawing import Drawing
 
 _INCHES = 1.1
+_TITLE_INCHES = 0.3
 _DOTS_PER_INCH = 110
+_PER_ROW = 5
 _MOVE = re.compile(r"([MLHVQaZ])([^MLHVQaZ]*)")
 _CIRCLE_KNOT = 0.5522847498  # Of the cubic curve that is nearest to a quarter of a circle.
 
@@ -25,8 +27,8 @@ def palette() -> dict[str, str]:
     return dict(re.findall(r"--c-(\w+): (#[0-9a-f]{6})", day)) | {"none": "none", "paper": "#ffffff"}
 
 
-def strip_png(drawings: Sequence[Drawing], titles: Sequence[str]) -> tuple[bytes, int, int]:
-    """Returns drawings side by side as the content of a PNG file, with its width and height in pixels.
+def board_png(drawings: Sequence[Drawing], titles: Sequence[str]) -> tuple[bytes, int, int]:
+    """Returns drawings in rows as the content of a PNG file, with its width and height in pixels.
 
     Args:
       drawings: at least one.
@@ -35,12 +37,14 @@ def strip_png(drawings: Sequence[Drawing], titles: Sequence[str]) -> tuple[bytes
     from matplotlib.figure import Figure
 
     share = max(drawing.height / drawing.width for drawing in drawings)
-    height = _INCHES * min(share, 2.0) + 0.3
-    figure = Figure(figsize=(_INCHES * len(drawings), height), dpi=_DOTS_PER_INCH)
-    for place, (axis, drawing, title) in enumerate(
-        zip(figure.subplots(1, len(drawings), squeeze=False)[0], drawings, titles, strict=True)
-    ):
-        axis.set_position([(place + 0.04) / len(drawings), 0.02, 0.92 / len(drawings), 1 - 0.3 / height])
+    columns = min(len(drawings), _PER_ROW)
+    rows = -(-len(drawings) // columns)
+    width, height = _INCHES, _INCHES * min(share, 2.0) + _TITLE_INCHES
+    figure = Figure(figsize=(width * columns, height * rows), dpi=_DOTS_PER_INCH)
+    for place, (drawing, title) in enumerate(zip(drawings, titles, strict=True)):
+        row, column = divmod(place, columns)
+        low, high = 1 - (row + 0.98) / rows, (1 - _TITLE_INCHES / height) / rows
+        axis = figure.add_axes(((column + 0.04) / columns, low, 0.92 / columns, high))
         axis.set_title(title, fontsize=7, pad=3)
         draw(axis, drawing)
     content = io.BytesIO()

@@ -160,8 +160,14 @@ def _search(points: Sequence[dict[str, Any]]) -> Draw:
         error = np.maximum(0.0, (ends - solved[:, None]) * [-1.0, 1.0]).T
         axis.errorbar(nodes, solved, yerr=error, fmt="o-", capsize=2, color=COLOURS[0])
         for point, x, y in zip(points, nodes, solved, strict=True):
-            size = next(value for name, value in point.items() if name.startswith(("width", "num_")))
-            axis.annotate(f"{size:,}", (x, y), textcoords="offset points", xytext=(4, -9), color=COLOURS[0])
+            name, size = next(item for item in point.items() if item[0].startswith(("width", "num_")))
+            axis.annotate(
+                f"{name} {size:,}" if point is points[0] else f"{size:,}",
+                (x, y),
+                textcoords="offset points",
+                xytext=(4, -9),
+                color=COLOURS[0],
+            )
         axis.set(xscale="log", xlabel="nodes per problem", ylabel="solved", ylim=(-0.03, 1.03))
 
     return draw
@@ -170,7 +176,10 @@ def _search(points: Sequence[dict[str, Any]]) -> Draw:
 def _samples(samples: dict[str, Any]) -> Draw:
     def draw(axis: Any) -> None:
         for index, (name, label) in enumerate(_SAMPLED.items()):
-            axis.plot(samples["k"], samples[name], color=COLOURS[index], marker=MARKERS[index], label=label)
+            look = dict(color=COLOURS[index], marker=MARKERS[index], label=label)
+            if name.startswith("pass"):  # Often the same as rerank@k, which must not hide it.
+                look |= dict(linestyle="--", markersize=7.0, markerfacecolor="none", zorder=3)
+            axis.plot(samples["k"], samples[name], **look)
         axis.set(xscale="log", xlabel="sampled plans per problem", ylabel="solved", ylim=(-0.03, 1.03))
 
     return draw

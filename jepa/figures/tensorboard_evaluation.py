@@ -10,7 +10,7 @@ import numpy as np
 from jepa.agents.latent_planner import LatentPlanner
 from jepa.config import to_json
 from jepa.envs.base import actions_of_plan, replay
-from jepa.figures.boards import strip_png
+from jepa.figures.boards import board_png
 from jepa.figures.latent_states import LatentStates, gather_states
 from jepa.figures.style import has_matplotlib
 from jepa.page.stories import choose
@@ -75,7 +75,7 @@ def _show_plans(run: Run, report: Report, board: TensorBoard) -> None:
         actions = actions_of_plan(records.actions[number])[: MAX_STATES_SHOWN - 1]
         states, _ = replay(env, report.problems.start[number], actions)
         titles = ["start", *(env.action_names[action] for action in actions)]
-        picture = strip_png([env.draw(state, goal) for state in states], titles)
+        picture = board_png([env.draw(state, goal) for state in states], titles)
         verdict = "solved" if records.solved[number] else "not_solved"
         board.write_image(0, f"plans/{number}_{verdict}", *picture)
 

@@ -14,7 +14,7 @@ from jepa.agents.random_plans import RandomPlans
 from jepa.drawing import Drawing, Shape, circle, polygon, rectangle
 from jepa.envs.countdown import Countdown
 from jepa.evaluation import Evaluation
-from jepa.figures.boards import palette, strip_png
+from jepa.figures.boards import board_png, palette
 from jepa.figures.latent_states import gather_states
 from jepa.figures.run_figures import require_drawable, write_curve_figures, write_run_figures
 from jepa.figures.tensorboard_evaluation import show_evaluation
@@ -161,7 +161,7 @@ def test_shapes_cover_what_they_should(outline, filled, tmp_path):
     pytest.importorskip("matplotlib")
     back = Shape(outline=rectangle(2.0, 2.0), x=1, y=1, fill="blue")
     drawing = Drawing(width=2, height=2, shapes=(back, Shape(outline=outline, x=1, y=1, fill="red")))
-    png, width, height = strip_png([drawing], [""])
+    png, width, height = board_png([drawing], [""])
     found = pixels(png, tmp_path)
     assert found.shape[:2] == (height, width)
     red, blue = ((np.abs(found - colour(name)).max(axis=-1) < 30).sum() for name in ("red", "blue"))
@@ -172,7 +172,7 @@ def test_outlines_that_nobody_can_draw_are_refused():
     pytest.importorskip("matplotlib")
     drawing = Drawing(width=1, height=1, shapes=(Shape(outline="M0 0C1 1 2 2 3 3", x=0, y=0, fill="red"),))
     with pytest.raises(ValueError, match="commands M, L, H, V, Q, a and Z, came 'M0 0C1"):
-        strip_png([drawing], [""])
+        board_png([drawing], [""])
 
 
 # TensorBoard.
