@@ -1,7 +1,9 @@
 """What `eval.py RUN` leaves behind: results, and on request a page, figures, and TensorBoard's view of them."""
 
+from jepa.agents.latent_planner import LatentPlanner
 from jepa.cli import EvalCommand
 from jepa.console import print_report
+from jepa.figures.latent_states import gather_states
 from jepa.figures.run_figures import write_run_figures
 from jepa.figures.tensorboard_evaluation import show_evaluation
 from jepa.page.page import write_page
@@ -22,9 +24,12 @@ def write_results(report: Report, run: Run, command: EvalCommand) -> None:
     if command.html:
         write_page(run, report, output / "page.html")
         print(f"Plans to watch: open {output / 'page.html'} in a browser")
+    states = None
+    if (command.figures or command.tensorboard) and isinstance(run.experiment.agent, LatentPlanner):
+        states = gather_states(run, report.problems, report.records)
     if command.figures:
-        paths = write_run_figures(run, report, output / "figures")
+        paths = write_run_figures(run, report, states, output / "figures")
         print(f"Figures: {', '.join(path.name for path in paths if path.suffix == '.pdf')} in {output / 'figures'}")
     if command.tensorboard:
-        show_evaluation(run, report, output / "tensorboard" / "evaluation")
+        show_evaluation(run, report, states, output / "tensorboard" / "evaluation")
         print(f"Plans and latents in TensorBoard: tensorboard --logdir {output / 'tensorboard'}")

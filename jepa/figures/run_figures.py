@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from jepa.agents.latent_planner import LatentPlanner
 from jepa.diagnostics import rollout_curve
-from jepa.figures.latent_states import LatentStates, gather_states
+from jepa.figures.latent_states import LatentStates
 from jepa.figures.style import COLOURS, DISTANCES, MARKERS, Draw, require_matplotlib, write_figure
 from jepa.metrics import spearman
 from jepa.report import Report
@@ -26,12 +26,13 @@ _UNKNOWN = "#bbbbbb"
 _SAMPLED = {"pass_at_k_oracle": "pass@k (oracle)", "rerank_at_k": "rerank@k", "consensus_at_k": "consensus@k"}
 
 
-def write_run_figures(run: Run, report: Report, folder: Path) -> list[Path]:
+def write_run_figures(run: Run, report: Report, states: LatentStates, folder: Path) -> list[Path]:
     """Writes the figures of an evaluation, each as PDF and PNG, and returns their paths.
 
     Args:
       run: what was graded.
       report: the results.
+      states: what the plans pass.
       folder: where to; made if missing.
 
     Raises:
@@ -39,7 +40,6 @@ def write_run_figures(run: Run, report: Report, folder: Path) -> list[Path]:
     """
     require_drawable(run)
     folder.mkdir(parents=True, exist_ok=True)
-    states = gather_states(run, report.problems, report.records)
     paths = write_figure(_maps(states), folder / "latent_map")
     if (states.distances >= 0).any():
         paths += write_figure([("the cost against the truth", _predicted(states))], folder / "predicted_distance")

@@ -7,11 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from jepa.agents.latent_planner import LatentPlanner
 from jepa.config import to_json
 from jepa.envs.base import actions_of_plan, replay
 from jepa.figures.boards import board_png
-from jepa.figures.latent_states import LatentStates, gather_states
+from jepa.figures.latent_states import LatentStates
 from jepa.figures.style import has_matplotlib
 from jepa.page.stories import choose
 from jepa.report import Report
@@ -36,12 +35,13 @@ _PROJECTOR = """embeddings {
 """
 
 
-def show_evaluation(run: Run, report: Report, folder: Path) -> None:
+def show_evaluation(run: Run, report: Report, states: LatentStates | None, folder: Path) -> None:
     """Writes what TensorBoard shows of an evaluation, in place of an earlier one.
 
     Args:
       run: what was graded.
       report: the results.
+      states: what the plans pass; None for agents without latents.
       folder: a run of TensorBoard's, made if missing.
 
     Raises:
@@ -55,8 +55,8 @@ def show_evaluation(run: Run, report: Report, folder: Path) -> None:
     if has_matplotlib():
         _show_plans(run, report, board)
     board.close()
-    if isinstance(run.experiment.agent, LatentPlanner):
-        _write_projector(gather_states(run, report.problems, report.records), folder)
+    if states is not None:
+        _write_projector(states, folder)
 
 
 def _flat(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, float | str | bool]]:

@@ -104,15 +104,15 @@ def test_where_goals_are_no_states_nothing_is_compared():
 # Figures.
 
 
-def test_figures_are_written_and_the_same_results_give_the_same_files(run, report, tmp_path):
+def test_figures_are_written_and_the_same_results_give_the_same_files(run, report, states, tmp_path):
     pytest.importorskip("matplotlib")
-    first = write_run_figures(run, report, tmp_path / "a")
+    first = write_run_figures(run, report, states, tmp_path / "a")
     assert [path.name for path in first] == [
         f"{name}.{kind}"
         for name in ("latent_map", "predicted_distance", "rollout_exactness")
         for kind in ("pdf", "png")
     ]
-    second = write_run_figures(run, report, tmp_path / "b")
+    second = write_run_figures(run, report, states, tmp_path / "b")
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
@@ -182,8 +182,8 @@ def test_tensorboard_shows_plans_results_and_latents(run, report, states, tmp_pa
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
-    show_evaluation(run, report, tmp_path)
-    show_evaluation(run, report, tmp_path)  # The second takes the place of the first.
+    show_evaluation(run, report, states, tmp_path)
+    show_evaluation(run, report, states, tmp_path)  # The second takes the place of the first.
     assert len(list(tmp_path.glob("events*"))) == 1
     events = EventAccumulator(str(tmp_path))
     events.Reload()
@@ -203,7 +203,8 @@ def test_tensorboard_shows_failures_first_as_pictures(run, report, tmp_path):
     pytest.importorskip("matplotlib")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    show_evaluation(run, report, tmp_path)
+    show_evaluation(run, report, None, tmp_path)
+    assert not (tmp_path / "latents.tsv").exists()
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     names = events.Tags()["images"]
