@@ -200,6 +200,10 @@ class Env(abc.ABC):
         """Says in text what is to be reached; the drawing of its tokens, by default."""
         return self.render(np.asarray(goal.tokens))
 
+    def describe_action(self, state: Int[np.ndarray, " N"], action: int) -> str:
+        """Says for a person what an action does in a state, legal or not; its name, by default."""
+        return self.action_names[action]
+
     def draw(self, state: Int[np.ndarray, " N"], goal: Goal) -> Drawing:
         """Draws a state as shapes, for pages; the text of `render`, by default.
 
