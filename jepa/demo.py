@@ -66,6 +66,7 @@ def show(demo: Demo) -> bool:
     """
     console = Console()
     began = time.monotonic()
+    jax.config.update("jax_disable_most_optimizations", True)  # Compiling would take longer than one plan does.
     agent = TrainedAgent(load_pretrained(demo.name))
     env = agent.env
     problem = demo.problem if demo.problem is not None else jax.jit(env.sample_problem)(jax.random.key(demo.seed))
@@ -88,6 +89,7 @@ def show(demo: Demo) -> bool:
     )
     if solved.refutation is not None:
         console.print(f"There is no solution: {solved.refutation}", markup=False, highlight=False)
+    jax.config.update("jax_disable_most_optimizations", False)  # The page says how long planning takes.
     if demo.html is not None:
         write_plan_page(agent.run, parsed, demo.html)
         console.print(f"The plan to watch: open {demo.html} in a browser")

@@ -11,6 +11,7 @@ All array methods work on one state and are pure; callers batch them with `jax.v
 import abc
 import dataclasses
 import enum
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
@@ -224,12 +225,18 @@ def replay(
     env: Env, start: Int[np.ndarray, " N"], actions: Sequence[int]
 ) -> tuple[list[Int[np.ndarray, " N"]], list[bool]]:
     """Returns the states along a plan on the exact dynamics, and which of its actions are legal where it takes them."""
-    step, legal_actions = jax.jit(env.step), jax.jit(env.legal_actions)
+    step, legal_actions = _compiled_rules(env)
     states, is_legal = [np.asarray(start)], []
     for action in actions:
         is_legal.append(bool(legal_actions(states[-1])[action]))
         states.append(np.asarray(step(states[-1], action)))
     return states, is_legal
+
+
+@functools.lru_cache(maxsize=16)
+def _compiled_rules(env: Env) -> tuple[Callable, Callable]:
+    """Returns the dynamics and the legal actions, compiled once for all replays."""
+    return jax.jit(env.step), jax.jit(env.legal_actions)
 
 
 def matches(states: Int[Array, "*#B N"], goal: Goal) -> Bool[Array, "*B"]:

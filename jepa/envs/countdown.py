@@ -28,6 +28,7 @@ SMALL_FRACTION = 0.75
 """How many of the given numbers are small, on average."""
 OPERATIONS = "+-*/"
 """Operations in the order of their actions."""
+_SIGNS = "+\N{MINUS SIGN}\N{MULTIPLICATION SIGN}\N{DIVISION SIGN}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -254,11 +255,11 @@ class Countdown(Env):
         return str(np.asarray(goal.tokens)[0])
 
     def describe_action(self, state: Int[np.ndarray, " N"], action: int) -> str:
-        """See base class: the sum with its numbers, such as `23 * 2 = 46`; the name where it is illegal."""
+        """See base class: the sum with its numbers, such as `23 + 2 = 25`; the name where it is illegal."""
         pair, operation = divmod(action, len(OPERATIONS))
         one, other = sorted(np.asarray(state)[_pairs(self.num_numbers)[pair]].tolist(), reverse=True)
         result = int(self._results(jnp.int32(one), jnp.int32(other))[operation])
-        return f"{one} {OPERATIONS[operation]} {other} = {result}" if result else self.action_names[action]
+        return f"{one} {_SIGNS[operation]} {other} = {result}" if result else self.action_names[action]
 
     def draw(self, state: Int[np.ndarray, " N"], goal: Goal) -> Drawing:
         """See base class: a card per number, and the target above them."""
