@@ -296,5 +296,6 @@ class EquationalProofs(Env):
         return write_term(self._theory, decode_term(self._theory, np.asarray(state)))
 
     def draw(self, state: Int[np.ndarray, " N"], goal: Goal) -> Drawing:
-        """See base class: the tree of the term."""
-        return draw_term(self._theory, np.asarray(state))
+        """See base class: the tree of the term, and beneath it the term as it is written."""
+        written = self.render(state) if self.invalid_reason(state) is None else ""
+        return draw_term(self._theory, np.asarray(state), written)
