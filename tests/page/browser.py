@@ -31,11 +31,12 @@ class Browser:
         self._session, self._number, self._received = None, 0, b""
         self.requests: list[str] = []
         self.complaints: list[str] = []
-        self._loaded = False
+        self._loaded = ""
         target = self._send("Target.createTarget", url="about:blank")["targetId"]
         self._session = self._send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Network", "Runtime", "Log"):
             self._send(f"{domain}.enable")
+        self._send("Page.setLifecycleEventsEnabled", enabled=True)
 
     def open(self, path: Path, *, width: int, scheme: str = "light", height: int = 900, fragment: str = "") -> None:
         """Loads a file at a width of the screen, by day (`light`) or by night (`dark`)."""
@@ -43,11 +44,15 @@ class Browser:
         self._send("Emulation.setDeviceMetricsOverride", **metrics)
         still = {"name": "prefers-reduced-motion", "value": "reduce"}
         self._send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}, still])
-        self._send("Page.navigate", url="about:blank")
-        self.requests, self.complaints, self._loaded = [], [], False
-        self._send("Page.navigate", url=path.as_uri() + fragment)
+        self._load("about:blank")  # Another fragment alone would load nothing.
+        self.requests, self.complaints = [], []
+        self._load(path.as_uri() + fragment)
+
+    def _load(self, url: str) -> None:
+        self._loaded = ""
+        loader = self._send("Page.navigate", url=url)["loaderId"]
         deadline = time.monotonic() + SECONDS_TO_ANSWER
-        while not self._loaded:
+        while self._loaded != loader:
             self._receive(deadline)
 
     def evaluate(self, expression: str) -> Any:
@@ -97,8 +102,8 @@ class Browser:
         return message
 
     def _note(self, method: str | None, params: Any) -> None:
-        if method == "Page.loadEventFired":
-            self._loaded = True
+        if method == "Page.lifecycleEvent" and params["name"] == "load":
+            self._loaded = params["loaderId"]
         elif method == "Network.requestWillBeSent":
             self.requests.append(params["request"]["url"])
         elif method == "Runtime.exceptionThrown":
