@@ -35,7 +35,8 @@ class Demo:
     name: tyro.conf.Positional[str] = "pocket_cube"
     """Which agent."""
     problem: str | None = None
-    """Your own, such as "R U F' R2", "8 6 7 / 2 5 4 / 3 0 1" or "23 7 4 9 -> 99"; one drawn at random if absent."""
+    """Your own, such as "R U F' R2" or 24 stickers, "8 6 7 / 2 5 4 / 3 0 1" or "23 7 4 9 -> 99"; one drawn at random if
+    absent."""
     seed: int = 0
     """Which random problem."""
     html: Path | None = None
@@ -66,11 +67,11 @@ def show(demo: Demo) -> bool:
     """
     console = Console()
     began = time.monotonic()
-    jax.config.update("jax_disable_most_optimizations", True)  # Compiling would take longer than one plan does.
     agent = TrainedAgent(load_pretrained(demo.name))
     env = agent.env
     problem = demo.problem if demo.problem is not None else jax.jit(env.sample_problem)(jax.random.key(demo.seed))
     parsed = agent.read(problem)
+    jax.config.update("jax_disable_most_optimizations", True)  # Compiling would take longer than one plan does.
     console.print(f"[bold]{env.name}[/]\n")
     start = env.render(np.asarray(parsed.start[0]))
     goal = env.render_goal(jax.tree.map(lambda leaf: np.asarray(leaf[0]), parsed.goal))

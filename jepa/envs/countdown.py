@@ -198,7 +198,7 @@ class Countdown(Env):
         numbers, target = self.render(problem.start), int(np.where(problem.goal.mask, problem.goal.tokens, 0).max())
         values = np.flatnonzero(self.reachable_values(jnp.asarray(problem.start)))
         nearest = values[np.abs(values - target).argmin()]
-        return f"no way to combine {numbers} in whole numbers of 1 to {self.max_value} makes {target}; {nearest} is nearest"
+        return f"no way to combine {numbers} in numbers of 1 to {self.max_value} makes {target}; {nearest} is nearest"
 
     def invalid_reason(self, state: Int[np.ndarray, " N"]) -> str | None:
         """Says what is wrong with a state: the number of places, their range, or that all of them are empty."""

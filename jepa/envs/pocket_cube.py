@@ -217,7 +217,7 @@ class PocketCube(Env):
         if set(stickers) - set(FACES) or max(map(len, text.split()), default=0) < 4:
             return scramble_from_text(self, text)
         if len(stickers) != 24:
-            raise ValueError(f"expected 24 stickers, the four of each face of {FACES}; came {len(stickers)}")
+            raise ValueError(f"expected 24 stickers, the four of each face; came {len(stickers)}")
         return {"start": np.array([[FACES.index(sticker) for sticker in stickers]])}
 
     def render(self, state: Int[np.ndarray, " N"]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 Parsed = str | tuple
 
 MAX_NESTING = 100
-"""How many parentheses may be open, or signs stand before a letter: far more than any term needs that is short enough."""
+"""How many parentheses or signs before letters a term may have: far more than one needs that is short enough."""
 VARIABLES = frozenset("xyz")
 RULES = {
     "groups": {

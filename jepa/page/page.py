@@ -197,9 +197,7 @@ def _text(env: Env, state: Int[np.ndarray, " N"]) -> str:
 def _search(found: SearchMap) -> dict[str, Any]:
     """Returns a map for JSON: each ply as the places of its nodes, in thousandths, and then their costs."""
     return {
-        "plies": [
-            [np.round(1000 * ply[:, 0]).astype(int).tolist(), _rounded(ply[:, 1], 1)] for ply in found.plies
-        ],
+        "plies": [[np.round(1000 * ply[:, 0]).astype(int).tolist(), _rounded(ply[:, 1], 1)] for ply in found.plies],
         "held": found.num_nodes,
         "path": np.round(1000 * found.path).astype(int).tolist(),
         "goals": np.round(1000 * found.goals).astype(int).tolist(),

@@ -55,8 +55,16 @@ def test_boards_numbers_and_equations_are_read():
         (PocketCube(), "", "separated by blanks; came none"),
         (PocketCube(), "D", "came 'D'"),
         (PocketCube(), "R🙂", "came 'R🙂'"),
-        (PocketCube(), "UUUU RRRR FFFF DDDD LLLL BBB", "expected 24 stickers, the four of each face of URFDLB; came 23"),
-        (PocketCube(), "UUUU URRR FFFF DDDD LLLL BBBR", "came U 5 times, R 4 times, F 4 times, D 4 times, L 4 times, B 3"),
+        (
+            PocketCube(),
+            "UUUU RRRR FFFF DDDD LLLL BBB",
+            "expected 24 stickers, the four of each face; came 23",
+        ),
+        (
+            PocketCube(),
+            "UUUU URRR FFFF DDDD LLLL BBBR",
+            "4 times, came U 5 times, R 4 times, F 4 times, D 4",
+        ),
         (PocketCube(), "UUUB RRRR FFFF DDDD LLLL BBBU", "the corner UFR is coloured BRF clockwise, which no piece is"),
         (PocketCube(), TWO_IDENTICAL_CORNERS, "the corner piece UFR occurs 2 times"),
         (PocketCube(), ONE_TWISTED_CORNER, "one corner is twisted"),
@@ -97,7 +105,7 @@ def test_a_countdown_that_cannot_be_is_refuted():
         jax.tree.map(lambda leaf: leaf[0], read(env, text)) for text in ("1 1 1 1 -> 96", "23 2 4 5 -> 46")
     )
     assert env.refutation(possible) is None
-    reason = "no way to combine 1 1 1 1 in whole numbers of 1 to 99 makes 96; 4 is nearest"
+    reason = "no way to combine 1 1 1 1 in numbers of 1 to 99 makes 96; 4 is nearest"
     assert env.refutation(impossible) == reason
     assert env.describe_action(possible.start, env.action_names.index("1*2")) == "23 × 2 = 46"
     assert env.describe_action(possible.start, env.action_names.index("1/2")) == "1/2"
