@@ -297,5 +297,4 @@ class EquationalProofs(Env):
 
     def draw(self, state: Int[np.ndarray, " N"], goal: Goal) -> Drawing:
         """See base class: the tree of the term, and beneath it the term as it is written."""
-        written = self.render(state) if self.invalid_reason(state) is None else ""
-        return draw_term(self._theory, np.asarray(state), written)
+        return draw_term(self._theory, np.asarray(state), "" if self.invalid_reason(state) else self.render(state))
