@@ -72,7 +72,9 @@ $(CORE):
 	@$(INSTALL) .
 	@touch $@
 
+# Of axe-playwright-python only the script of axe-core is wanted that lies in it, which Chromium runs; not Playwright.
 $(DEV): $(CORE)
 	@echo "Installing the development tools into .venv"
 	@$(INSTALL) ".[dev]"
+	@$(RUN) -m pip install -qq --disable-pip-version-check --constraint constraints.txt --no-deps axe-playwright-python
 	@touch $@

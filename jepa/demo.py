@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from rich.text import Text
 
 from jepa.cli import user_errors
 from jepa.console import beside
+from jepa.envs.distance_table import cache_folder
 from jepa.page.page import write_plan_page
 from jepa.planners.frontier import FrontierSearch
 from jepa.pretrained import load_pretrained, names
@@ -33,22 +35,32 @@ class Demo:
     name: tyro.conf.Positional[str] = "pocket_cube"
     """Which agent."""
     problem: str | None = None
-    """Your own, such as "R U F' R2", "8 6 7 / 2 5 4 / 3 0 1" or "23 7 4 9 -> 99"; one drawn at random if absent."""
+    """Your own, such as "R U F' R2" or 24 stickers, "8 6 7 / 2 5 4 / 3 0 1" or "23 7 4 9 -> 99"; one drawn at random if
+    absent."""
     seed: int = 0
     """Which random problem."""
     html: Path | None = None
     """File for a page on which the plan can be watched."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Returns:
+      The exit status: 0 if the problem was solved, 1 otherwise.
+    """
     with user_errors():
         about = f"Agents: {', '.join(names())}."
-        show(tyro.cli(Demo, args=arguments, prog="python -m jepa.demo", description=about))
+        demo = tyro.cli(Demo, args=arguments, prog="python -m jepa.demo", description=about)
+        _keep_compiled_programs()
+        return 0 if show(demo) else 1
 
 
-def show(demo: Demo) -> None:
+def show(demo: Demo) -> bool:
     """Plans for one problem, and shows how.
+
+    Returns:
+      Whether the plan solves it.
 
     Raises:
       ValueError: there is no such agent, or the problem is none of its domain.
@@ -57,8 +69,9 @@ def show(demo: Demo) -> None:
     began = time.monotonic()
     agent = TrainedAgent(load_pretrained(demo.name))
     env = agent.env
-    problem = demo.problem if demo.problem is not None else env.sample_problem(jax.random.key(demo.seed))
+    problem = demo.problem if demo.problem is not None else jax.jit(env.sample_problem)(jax.random.key(demo.seed))
     parsed = agent.read(problem)
+    jax.config.update("jax_disable_most_optimizations", True)  # Compiling would take longer than one plan does.
     console.print(f"[bold]{env.name}[/]\n")
     start = env.render(np.asarray(parsed.start[0]))
     goal = env.render_goal(jax.tree.map(lambda leaf: np.asarray(leaf[0]), parsed.goal))
@@ -75,9 +88,27 @@ def show(demo: Demo) -> None:
         f"\n{verdict}, by an exact replay: {len(solved.actions)} moves, {solved.num_nodes:,} nodes, "
         f"{time.monotonic() - began:.1f} s with loading and compiling"
     )
+    if solved.refutation is not None:
+        console.print(f"There is no solution: {solved.refutation}", markup=False, highlight=False)
+    jax.config.update("jax_disable_most_optimizations", False)  # The page says how long planning takes.
     if demo.html is not None:
         write_plan_page(agent.run, parsed, demo.html)
         console.print(f"The plan to watch: open {demo.html} in a browser")
+    return solved.solved
+
+
+def _keep_compiled_programs() -> None:
+    """Keeps what JAX compiles beside the distance tables: the next start of the command finds it there."""
+    folder = cache_folder() / "compiled"
+    if jax.config.jax_compilation_cache_dir is not None:
+        return  # The user has a place of their own for it.
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        warnings.warn(f"the next start will compile again, as {folder} cannot be made: {error.strerror}", stacklevel=2)
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _watch(console: Console, agent: TrainedAgent, problem: object) -> None:
@@ -90,7 +121,11 @@ def _watch(console: Console, agent: TrainedAgent, problem: object) -> None:
 
 def _replay(console: Console, agent: TrainedAgent, solved: SolvedProblem) -> None:
     """Shows the states of the plan one after the other; in a file only the plan."""
-    console.print(f"\nplan: {' '.join(solved.actions) or 'nothing to do'}", markup=False, highlight=False)
+    env, described = agent.env, []
+    for state, name in zip(solved.states, solved.actions, strict=False):
+        described.append(env.describe_action(state, env.action_names.index(name)))
+    separator = ", " if any(" " in words for words in described) else " "
+    console.print(f"\nplan: {separator.join(described) or 'nothing to do'}", markup=False, highlight=False)
     if not console.is_terminal:
         return
     with Live(console=console, refresh_per_second=20) as live:
@@ -102,4 +137,4 @@ def _replay(console: Console, agent: TrainedAgent, solved: SolvedProblem) -> Non
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

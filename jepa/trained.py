@@ -24,6 +24,9 @@ from jepa.run_config import read_config
 from jepa.runs import Run, load_run
 from jepa.types import Problem
 
+MAX_CHARACTERS = 2_000
+"""Longest text that is read as a problem; longer ones would only come back in messages about them."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SolvedProblem:
@@ -95,6 +98,8 @@ class TrainedAgent:
         Raises:
           ValueError: the text is no problem of the domain; the message says what is expected.
         """
+        if isinstance(problem, str) and len(problem) > MAX_CHARACTERS:
+            raise ValueError(f"expected a problem of at most {MAX_CHARACTERS:,} characters, came {len(problem):,}")
         if isinstance(problem, str):
             return jax.tree.map(np.asarray, self.env.problems_from_arrays(self.env.arrays_from_text(problem)))
         return jax.tree.map(lambda leaf: np.asarray(leaf)[None], problem)

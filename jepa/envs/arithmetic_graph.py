@@ -260,7 +260,8 @@ class ArithmeticGraph(Env):
         """Writes a quantity per line, such as `x3 = x1 * x7 = 12`; an unknown value is a question mark."""
         lines = []
         for quantity, row in enumerate((np.asarray(state).reshape(self.grid_shape) - self._offsets).tolist()):
-            definition = f" = x{row[LEFT] - 1} {SYMBOLS[row[OPERATION]]} x{row[RIGHT] - 1}" if row[OPERATION] else ""
+            symbol = SYMBOLS[row[OPERATION]] if 0 <= row[OPERATION] < len(SYMBOLS) else "?"  # as a model may imagine it
+            definition = f" = x{row[LEFT] - 1} {symbol} x{row[RIGHT] - 1}" if row[OPERATION] else ""
             lines.append(f"x{quantity}{definition} = {row[VALUE] if row[KNOWN] else '?'}")
         return "\n".join(lines)
 

@@ -11,6 +11,7 @@ All array methods work on one state and are pure; callers batch them with `jax.v
 import abc
 import dataclasses
 import enum
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
@@ -200,6 +201,10 @@ class Env(abc.ABC):
         """Says in text what is to be reached; the drawing of its tokens, by default."""
         return self.render(np.asarray(goal.tokens))
 
+    def describe_action(self, state: Int[np.ndarray, " N"], action: int) -> str:
+        """Says for a person what an action does in a state, legal or not; its name, by default."""
+        return self.action_names[action]
+
     def draw(self, state: Int[np.ndarray, " N"], goal: Goal) -> Drawing:
         """Draws a state as shapes, for pages; the text of `render`, by default.
 
@@ -220,12 +225,18 @@ def replay(
     env: Env, start: Int[np.ndarray, " N"], actions: Sequence[int]
 ) -> tuple[list[Int[np.ndarray, " N"]], list[bool]]:
     """Returns the states along a plan on the exact dynamics, and which of its actions are legal where it takes them."""
-    step, legal_actions = jax.jit(env.step), jax.jit(env.legal_actions)
+    step, legal_actions = _compiled_rules(env)
     states, is_legal = [np.asarray(start)], []
     for action in actions:
         is_legal.append(bool(legal_actions(states[-1])[action]))
         states.append(np.asarray(step(states[-1], action)))
     return states, is_legal
+
+
+@functools.lru_cache(maxsize=16)
+def _compiled_rules(env: Env) -> tuple[Callable, Callable]:
+    """Returns the dynamics and the legal actions, compiled once for all replays."""
+    return jax.jit(env.step), jax.jit(env.legal_actions)
 
 
 def matches(states: Int[Array, "*#B N"], goal: Goal) -> Bool[Array, "*B"]:

@@ -28,6 +28,7 @@ SMALL_FRACTION = 0.75
 """How many of the given numbers are small, on average."""
 OPERATIONS = "+-*/"
 """Operations in the order of their actions."""
+_SIGNS = "+\N{MINUS SIGN}\N{MULTIPLICATION SIGN}\N{DIVISION SIGN}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -189,6 +190,16 @@ class Countdown(Env):
         targets = np.where(problems.goal.mask, problems.goal.tokens, 0).max(axis=1)
         return fewest_operations(np.asarray(problems.start), targets, max_value=self.max_value)
 
+    def refutation(self, problem: Problem) -> str | None:
+        """See base class: every way to combine the numbers was tried."""
+        batch = jax.tree.map(lambda leaf: np.asarray(leaf)[None], problem)
+        if self.optimal_lengths(batch)[0] >= 0:
+            return None
+        numbers, target = self.render(problem.start), int(np.where(problem.goal.mask, problem.goal.tokens, 0).max())
+        values = np.flatnonzero(self.reachable_values(jnp.asarray(problem.start)))
+        nearest = values[np.abs(values - target).argmin()]
+        return f"no way to combine {numbers} in numbers of 1 to {self.max_value} makes {target}; {nearest} is nearest"
+
     def invalid_reason(self, state: Int[np.ndarray, " N"]) -> str | None:
         """Says what is wrong with a state: the number of places, their range, or that all of them are empty."""
         if state.shape != (self.num_numbers,):
@@ -242,6 +253,13 @@ class Countdown(Env):
     def render_goal(self, goal: Goal) -> str:
         """See base class: the target."""
         return str(np.asarray(goal.tokens)[0])
+
+    def describe_action(self, state: Int[np.ndarray, " N"], action: int) -> str:
+        """See base class: the sum with its numbers, such as `23 + 2 = 25`; the name where it is illegal."""
+        pair, operation = divmod(action, len(OPERATIONS))
+        one, other = sorted(np.asarray(state)[_pairs(self.num_numbers)[pair]].tolist(), reverse=True)
+        result = int(self._results(jnp.int32(one), jnp.int32(other))[operation])
+        return f"{one} {_SIGNS[operation]} {other} = {result}" if result else self.action_names[action]
 
     def draw(self, state: Int[np.ndarray, " N"], goal: Goal) -> Drawing:
         """See base class: a card per number, and the target above them."""

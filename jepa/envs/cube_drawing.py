@@ -44,7 +44,11 @@ def draw_cube(faces: Mapping[str, Int[np.ndarray, "n n"]], names: str) -> Drawin
             x, y = (corner[axis] + column * right[axis] + row * along[axis] for axis in range(2))
             fill = COLOURS[names[int(faces[face][row, column])]]
             shapes.append(Shape(outline=outline, x=round(x, 3), y=round(y, 3), fill=fill))
-    return Drawing(width=left + 2 * size * _ACROSS, height=2.0 * size, shapes=tuple(shapes))
+    words = dict(outline="", y=2.16 * size, fill="none", label_size=0.14 * size)
+    shapes += [
+        Shape(x=round(x + size * _ACROSS, 3), label=side, **words) for x, side in ((0.0, "above"), (left, "below"))
+    ]
+    return Drawing(width=left + 2 * size * _ACROSS, height=2.24 * size, shapes=tuple(shapes))
 
 
 def _silhouette(size: int) -> str:

@@ -296,5 +296,5 @@ class EquationalProofs(Env):
         return write_term(self._theory, decode_term(self._theory, np.asarray(state)))
 
     def draw(self, state: Int[np.ndarray, " N"], goal: Goal) -> Drawing:
-        """See base class: the tree of the term."""
-        return draw_term(self._theory, np.asarray(state))
+        """See base class: the tree of the term, and beneath it the term as it is written."""
+        return draw_term(self._theory, np.asarray(state), "" if self.invalid_reason(state) else self.render(state))

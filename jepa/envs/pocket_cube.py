@@ -179,11 +179,12 @@ class PocketCube(Env):
             return f"colours must lie in 0..5, came {state.min()}..{state.max()}"
         counts = np.bincount(state, minlength=6)
         if (counts != 4).any():
-            return f"each of the 6 colours must occur 4 times, came {counts.tolist()} times"
+            came = ", ".join(f"{face} {count} times" for face, count in zip(FACES, counts.tolist(), strict=True))
+            return f"each of the 6 colours must occur 4 times, came {came}"
         pieces, twists = (corners[0] for corners in _read_corners(state[None]))
         if (pieces < 0).any():
             corner = int(np.argmin(pieces))
-            colours = state[_PLACES[corner]].tolist()
+            colours = "".join(FACES[colour] for colour in state[_PLACES[corner]].tolist())
             return f"the corner {_corner_name(corner)} is coloured {colours} clockwise, which no piece is"
         counts = np.bincount(pieces, minlength=8)
         if (counts > 1).any():
@@ -207,8 +208,17 @@ class PocketCube(Env):
         return problems_from_starts_or_scrambles(self, arrays, _SOLVED)
 
     def arrays_from_text(self, text: str) -> Mapping[str, np.ndarray]:
-        """See base class: a scramble in this class's turns, such as `R U2 F'`."""
-        return scramble_from_text(self, text)
+        """See base class: a scramble such as `R U2 F'`, or 24 stickers such as `UUUU RRRR FFFF DDDD LLLL BBBB`.
+
+        Stickers are written as `render` writes them, the faces in the order U R F D L B, each row by row.
+        """
+        stickers = "".join(text.split())
+        # No turn is as long as a face, so that a scramble is never taken for stickers.
+        if set(stickers) - set(FACES) or max(map(len, text.split()), default=0) < 4:
+            return scramble_from_text(self, text)
+        if len(stickers) != 24:
+            raise ValueError(f"expected 24 stickers, the four of each face; came {len(stickers)}")
+        return {"start": np.array([[FACES.index(sticker) for sticker in stickers]])}
 
     def render(self, state: Int[np.ndarray, " N"]) -> str:
         """Draws the unfolded net; a colour is written as the face that shows it when solved."""

@@ -113,10 +113,10 @@ def numbers_from_text(text: str, what: str) -> list[int]:
     """Reads whole numbers that blanks, commas or slashes separate.
 
     Raises:
-      ValueError: something is no whole number; the message says what is expected.
+      ValueError: something is no whole number of at most nine digits; the message says what is expected.
     """
     words = text.replace(",", " ").replace("/", " ").split()
     for word in words:
-        if not word.isdecimal():
+        if not word.isdecimal() or len(word) > 9:
             raise ValueError(f"expected {what}; came {word!r} in {text!r}")
     return [int(word) for word in words]

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 Parsed = str | tuple
 
+MAX_NESTING = 100
+"""How many parentheses or signs before letters a term may have: far more than one needs that is short enough."""
 VARIABLES = frozenset("xyz")
 RULES = {
     "groups": {
@@ -185,6 +187,8 @@ def parse(text: str, alphabet: str) -> Parsed:
       ValueError: the text is not a term, has other characters, or leaves open what belongs together.
     """
     characters = [character for character in text if character != " "]
+    if characters.count("(") + characters.count("~") > MAX_NESTING:
+        raise ValueError(f"expected a term with at most {MAX_NESTING} parentheses or signs, came more")
     for character in characters:
         if character not in alphabet:
             raise ValueError(f"expected terms of the characters {alphabet}, came {character} in {text.strip()}")

@@ -211,6 +211,8 @@ class Sokoban(Env):
         for cell, token in enumerate(tokens):
             if token in things:
                 outline, fill = things[token]
+                if token == BOX and goal.mask[cell]:
+                    fill = "accent"
                 place = dict(x=cell % columns + 0.5, y=cell // columns + 0.5)
                 shapes.append(Shape(outline=outline, fill=fill, key="player" if token == PLAYER else "", **place))
         return Drawing(width=columns, height=rows, shapes=tuple(shapes))

@@ -9,8 +9,14 @@ from jepa.envs.theories import Theory
 _EDGE = 0.05
 
 
-def draw_term(theory: Theory, tokens: Int[np.ndarray, " N"]) -> Drawing:
-    """Draws the tree of a term, of which every slot has a place of its own; also tokens that are no term."""
+def draw_term(theory: Theory, tokens: Int[np.ndarray, " N"], written: str) -> Drawing:
+    """Draws the tree of a term, of which every slot has a place of its own; also tokens that are no term.
+
+    Args:
+      theory: whose symbols they are.
+      tokens: the term in heap order.
+      written: what stands beneath the tree.
+    """
     num_levels = len(tokens).bit_length()
     present = [slot for slot, token in enumerate(tokens.tolist(), start=1) if token]
     columns = {slot: column for column, slot in enumerate(sorted(present, key=lambda slot: _across(slot)))}
@@ -25,7 +31,10 @@ def draw_term(theory: Theory, tokens: Int[np.ndarray, " N"]) -> Drawing:
         symbol, (x, y) = theory.symbols[tokens[slot - 1] - 1], places[slot]
         fill = "tile" if symbol.arity else "accent"
         nodes.append(Shape(outline=circle(0.36), x=x, y=y, fill=fill, label=symbol.name, key=f"slot{slot}"))
-    return Drawing(width=max(len(present), 1), height=num_levels, shapes=(*edges, *nodes))
+    width = max(len(present), 1)
+    size = min(0.5, round(width / (0.62 * max(len(written), 1)), 3))
+    text = Shape(outline="", x=width / 2, y=num_levels + 0.3, fill="none", label=written, label_size=size)
+    return Drawing(width=width, height=num_levels + 0.6, shapes=(*edges, *nodes, text))
 
 
 def _across(slot: int) -> float:

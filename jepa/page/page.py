@@ -1,6 +1,7 @@
 """Writes an evaluation as one HTML file: pictures, charts and controls, with everything that it needs inside."""
 
 import json
+import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Int
 
 from jepa.drawing import COLOURS, Drawing
 from jepa.envs.base import Env, GoalKind
@@ -71,9 +73,8 @@ def page(
     """
     canvas, env = _Canvas(), run.experiment.env
     data = {
-        "title": f"{type(run.experiment.agent).__name__} on {env.name}",
+        "title": f"{_words(type(run.experiment.agent).__name__)} on {_words(env.name)}",
         "facts": facts,
-        "actions": list(env.action_names),
         "colours": _COLOURS,
         "stories": [_story(env, story, refutations[story.number], canvas) for story in stories],
         **canvas.tables(),
@@ -85,7 +86,7 @@ def page(
     for name, content in (
         ("title", _escaped(data["title"])),
         ("style", (assets / "page.css").read_text("utf-8")),
-        ("script", (assets / "page.js").read_text("utf-8")),
+        ("script", "".join((assets / name).read_text("utf-8") for name in ("charts.js", "page.js"))),
         ("data", text),
     ):
         html = html.replace(f"<!-- {name} -->", content)
@@ -97,12 +98,14 @@ class _Canvas:
 
     def __init__(self):
         self.drawings: dict[str, int] = {}
+        self.texts: list[str] = []
+        self.actions: dict[str, int] = {}
         self.geometries: dict[str, int] = {}
         self.outlines: dict[str, int] = {}
         self.labels: dict[str, int] = {"": 0}
 
-    def add(self, drawing: Drawing) -> int:
-        """Returns the number of a drawing."""
+    def add(self, drawing: Drawing, text: str) -> int:
+        """Returns the number of a drawing; the text says the same to those who do not see it."""
         places = [
             [_number(self.outlines, shape.outline), round(shape.x, 3), round(shape.y, 3), shape.label_size, shape.key]
             for shape in drawing.shapes
@@ -111,12 +114,21 @@ class _Canvas:
         fills = "".join(_LETTERS[_COLOURS.index(shape.fill)] for shape in drawing.shapes)
         labels = [_number(self.labels, shape.label) for shape in drawing.shapes]
         parts = [_number(self.geometries, geometry), fills, labels if any(labels) else 0]
-        return _number(self.drawings, json.dumps(parts, separators=(",", ":")))
+        number = _number(self.drawings, json.dumps(parts, separators=(",", ":")))
+        if number == len(self.texts):
+            self.texts.append(text)
+        return number
+
+    def name(self, action: str) -> int:
+        """Returns the number of the words for an action."""
+        return _number(self.actions, action)
 
     def tables(self) -> dict[str, list[Any]]:
         """Returns what drawings refer to by number."""
         return {
             "drawings": [json.loads(text) for text in self.drawings],
+            "texts": self.texts,
+            "actions": list(self.actions),
             "geometries": [json.loads(text) for text in self.geometries],
             "outlines": list(self.outlines),
             "labels": list(self.labels),
@@ -151,20 +163,20 @@ def _facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _story(env: Env, story: Story, refutation: str | None, canvas: _Canvas) -> dict[str, Any]:
-    drawn = [canvas.add(env.draw(state, story.goal)) for state in story.states]
-    imagined = None
-    if story.imagined is not None:
-        imagined = [canvas.add(env.draw(state, story.goal)) for state in story.imagined]
+    def drawn(states: Int[np.ndarray, "states N"]) -> list[int]:
+        return [canvas.add(env.draw(state, story.goal), _text(env, state)) for state in states]
+
+    described = map(env.describe_action, story.states, story.actions.tolist())
+    goal = drawn(np.asarray(story.goal.tokens)[None])[0] if env.goal_kind is GoalKind.STATE else None
     return {
         "number": story.number,
         "outcome": "refuted" if refutation and not story.claims_solved else story.outcome,
-        "actions": story.actions.tolist(),
+        "actions": [canvas.name(words) for words in described],
         "illegal": np.flatnonzero(~story.is_legal).tolist(),
-        "states": drawn,
-        "imagined": imagined,
-        "goal": canvas.add(env.draw(np.asarray(story.goal.tokens), story.goal))
-        if env.goal_kind is GoalKind.STATE
-        else None,
+        "states": drawn(story.states),
+        "imagined": None if story.imagined is None else drawn(story.imagined),
+        "goal": goal,
+        "target": env.render_goal(story.goal),
         "parting": story.parting,
         "differences": None if story.differences is None else _rounded(story.differences, 3),
         "costs": _rounded(story.predicted_costs, 2),
@@ -176,12 +188,16 @@ def _story(env: Env, story: Story, refutation: str | None, canvas: _Canvas) -> d
     }
 
 
+def _text(env: Env, state: Int[np.ndarray, " N"]) -> str:
+    """Returns a state as text; of what a model imagines and cannot be, why it cannot."""
+    reason = env.invalid_reason(state)
+    return env.render(state) if reason is None else f"no state: {reason}"
+
+
 def _search(found: SearchMap) -> dict[str, Any]:
+    """Returns a map for JSON: each ply as the places of its nodes, in thousandths, and then their costs."""
     return {
-        "plies": [
-            [[*np.round(1000 * point[:2]).astype(int).tolist(), *_rounded(point[2:], 1)] for point in ply]
-            for ply in found.plies
-        ],
+        "plies": [[np.round(1000 * ply[:, 0]).astype(int).tolist(), _rounded(ply[:, 1], 1)] for ply in found.plies],
         "held": found.num_nodes,
         "path": np.round(1000 * found.path).astype(int).tolist(),
         "goals": np.round(1000 * found.goals).astype(int).tolist(),
@@ -192,6 +208,12 @@ def _search(found: SearchMap) -> dict[str, Any]:
 def _rounded(values: np.ndarray, digits: int) -> list[float | None]:
     """Returns numbers for JSON, which has no NaN and no infinity."""
     return [round(float(value), digits) if np.isfinite(value) else None for value in values]
+
+
+def _words(name: str) -> str:
+    """Returns a name of code as words: `LatentPlanner` as `Latent planner`, `pocket_cube` as `pocket cube`."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).replace("_", " ")
+    return spaced[:1] + spaced[1:].lower() if spaced[:1].isupper() else spaced
 
 
 def _escaped(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A search as points on a plane: the latents that a beam held, ply by ply, in their two main directions."""
+"""A search as points on a plane: the latents that a beam held, ply by ply, by predicted cost and main direction."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,18 +17,18 @@ POINTS_PER_PLY = 60
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SearchMap:
-    """Where the nodes of a search lie; coordinates in [0, 1]."""
+    """Where the nodes of a search lie in the direction in which they differ most; places in [0, 1]."""
 
-    plies: list[Float[np.ndarray, "_ 3"]]
-    """For each ply the coordinates of some of its nodes, and their predicted cost."""
+    plies: list[Float[np.ndarray, "_ 2"]]
+    """For each ply the places of some of its nodes, and their predicted costs."""
     num_nodes: list[int]
     """How many nodes each ply held."""
-    path: Float[np.ndarray, "T_plus_1 2"]
+    path: Float[np.ndarray, " T_plus_1"]
     """The plan."""
-    goals: Float[np.ndarray, "K 2"]
+    goals: Float[np.ndarray, " K"]
     """What was to be reached; slots that a goal leaves open take the values of the plan's last latent."""
     explained: float
-    """Share of the variance of the nodes that the plane shows."""
+    """Share of the variance of the nodes that lies in this direction."""
 
 
 def map_searches(run: Run, problems: Problem, plans: Sequence[Int[np.ndarray, " _"]]) -> list[SearchMap]:
@@ -62,23 +62,20 @@ def _flattened(
     path: Float[np.ndarray, "T_plus_1 D"],
     goals: Float[np.ndarray, "K D"],
 ) -> SearchMap:
-    """Projects everything on the two main directions of the nodes, path and goals."""
+    """Projects everything on the main direction of the nodes, path and goals."""
     everything = np.concatenate([latents for latents, _ in held] + [path, goals])
     centre = everything.mean(axis=0)
     _, scales, directions = np.linalg.svd(everything - centre, full_matrices=False)
-    plane = directions[:2].T if len(directions) > 1 else np.eye(everything.shape[1])[:, :2]
-    flat = (everything - centre) @ plane
-    low, extent = flat.min(axis=0), np.ptp(flat, axis=0)
-    # Where nothing differs in a direction, rounding is not to be blown up.
-    extent = np.maximum(extent, 1e-3 * extent.max() + 1e-6)
+    flat = (everything - centre) @ directions[0]
+    low, extent = flat.min(), max(float(np.ptp(flat)), 1e-6)  # Where nothing differs, rounding is not blown up.
 
-    def placed(latents: Float[np.ndarray, "points D"]) -> Float[np.ndarray, "points 2"]:
-        return ((latents - centre) @ plane - low) / extent
+    def placed(latents: Float[np.ndarray, "points D"]) -> Float[np.ndarray, " points"]:
+        return ((latents - centre) @ directions[0] - low) / extent
 
     return SearchMap(
         plies=[np.column_stack([placed(latents), costs]) for latents, costs in held],
         num_nodes=counts,
         path=placed(path),
         goals=placed(goals),
-        explained=float((scales[:2] ** 2).sum() / max((scales**2).sum(), 1e-12)),
+        explained=float(scales[0] ** 2 / max((scales**2).sum(), 1e-12)),
     )

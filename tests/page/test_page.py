@@ -15,7 +15,6 @@ from flax import nnx
 
 from jepa.agents.latent_planner import LatentPlanner
 from jepa.agents.random_plans import RandomPlans
-from jepa.answers import Evidence
 from jepa.config import Experiment
 from jepa.costs.learning import CostStage
 from jepa.encoders.linear import LinearEncoder
@@ -27,10 +26,10 @@ from jepa.page.stories import choose, tell
 from jepa.planners.beam_search import BeamSearch
 from jepa.predictors.operator import OperatorPredictor
 from jepa.predictors.reidentification import NoReidentification
-from jepa.report import Report
 from jepa.runs import Run
 from jepa.training import WorldModelStage
 from jepa.world_model import WorldModel
+from tests.page.pages import report_of
 
 ENV = SlidingTiles(rows=2, columns=3)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -98,18 +97,6 @@ def records(problems):
     )
 
 
-def report_of(problems, records) -> Report:
-    summary = {
-        "method": "LatentPlanner", "num_problems": 4, "solved_fraction": 0.25, "solved_fraction_95_low": 0.05,
-        "solved_fraction_95_high": 0.7, "false_claim_fraction": 0.5, "mean_plan_length": 5.0,
-        "mean_optimal_length": None, "random_solved_fraction": 0.0, "mean_nodes_generated": 25.0,
-        "seconds_per_problem": 0.5, "training_seconds": 1.0, "num_transitions": 10, "exact_model_solved_fraction": 1.0,
-    }  # fmt: skip
-    nothing = (None,) * 4
-    evidence = Evidence(refutations=nothing, written_plans=nothing, objections=nothing)
-    return Report(summary=summary, problems=problems, records=records, evidence=evidence)
-
-
 def test_failures_are_told_first_and_false_claims_before_all(records):
     assert choose(records, 4) == [1, 2, 0]
     assert choose(records, 1) == [1]
@@ -143,8 +130,12 @@ def test_a_search_is_watched_ply_by_ply(problems, records):
     assert len(found.plies) == len(found.num_nodes) <= SLOTS.planner.horizon + 1
     assert found.num_nodes[0] == 1
     assert max(found.num_nodes) <= SLOTS.planner.width
-    everything = np.concatenate([ply[:, :2] for ply in found.plies] + [found.path, found.goals])
-    assert everything.min() >= -1e-6 and everything.max() <= 1 + 1e-6
+    everything = np.concatenate([ply[:, 0] for ply in found.plies] + [found.path, found.goals])
+    assert abs(everything.min()) < 1e-6 and abs(everything.max() - 1) < 1e-6
+    # The start costs what the agent's own cost head says of it.
+    run = untrained(SLOTS)
+    model, start, goals = SLOTS.planning_inputs(ENV, run.params, jax.tree.map(lambda leaf: leaf[:1], problems))
+    np.testing.assert_allclose(found.plies[0][0, 1], model.cost(start[:, None], goals)[0, 0], rtol=1e-4)
     assert len(found.path) == len(story.actions) + 1
     assert 0 <= found.explained <= 1
 
@@ -178,6 +169,8 @@ def test_data_are_json_and_cannot_end_their_element(file):
     assert "<" not in data
     read = json.loads(data)
     assert [story["outcome"] for story in read["stories"]] == ["false_claim", "unsolved", "unsolved", "optimal"]
+    assert len(read["texts"]) == len(read["drawings"])
+    assert sorted(read["texts"][read["stories"][0]["goal"]].split()) == sorted("12345.")
     for story in read["stories"]:
         assert len(story["states"]) == len(story["imagined"]) == len(story["actions"]) + 1
         for number in (*story["states"], *story["imagined"], story["goal"]):

@@ -2,19 +2,12 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
-  const SVG = "http://www.w3.org/2000/svg";
+  const { element } = charts;
   const OUTCOMES = {
     optimal: "shortest plan", longer: "solved", unsolved: "not solved", false_claim: "false claim", refuted: "refuted",
   };
   const MILLISECONDS_PER_STEP = 700;
-  let story = null, step = 0, timer = null;
-
-  function element(name, attributes = {}, parent = null) {
-    const made = document.createElementNS(SVG, name);
-    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    if (parent) parent.append(made);
-    return made;
-  }
+  let story = null, step = 0, timer = null, movers = [];
 
   function html(name, attributes = {}, text = "", parent = null) {
     const made = document.createElement(name);
@@ -37,7 +30,9 @@
       place.replaceChildren();
       picture = element("svg", { viewBox: box, role: "img" }, place);
     }
-    picture.setAttribute("aria-label", label);
+    // The rows of the text, one after the other, are what a screen reader says for the picture.
+    const rows = data.texts[number].split("\n").map((row) => row.trim().replace(/ +/g, " ")).filter((row) => row);
+    picture.setAttribute("aria-label", `${label}: ${rows.join(" / ")}`);
     const known = new Map([...picture.children].map((child) => [child.dataset.key, child]));
     const used = shapes.map(([outline, x, y, size, key], index) => {
       const name = key || `${index}:${outline}:${x}:${y}`;
@@ -61,88 +56,16 @@
     }
   }
 
-  // ---- charts
-
-  function chart(place, { width = 560, height = 220, label }) {
-    place.replaceChildren();
-    return element("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label }, place);
-  }
-
-  function drawCosts() {
-    const length = story.actions.length;
-    const known = [...story.costs, ...story.distances].filter((value) => value !== null);
-    const highest = Math.max(1, Math.ceil(Math.max(...known, 1)));
-    const x = (at) => 34 + (at * 510) / Math.max(length, 1);
-    const y = (value) => 196 - (Math.max(value, 0) * 180) / highest;
-    const svg = chart(byId("costs"), { label: `Predicted and exact number of actions to go, over ${plural(length, "step")}` });
-    const gap = Math.max(1, Math.ceil(highest / 5));
-    for (let value = 0; value <= highest; value += gap) {
-      element("line", { class: "axis", x1: 34, x2: 544, y1: y(value), y2: y(value) }, svg);
-      element("text", { class: "tick", x: 28, y: y(value) + 4, "text-anchor": "end" }, svg).textContent = value;
-    }
-    const every = Math.max(1, Math.ceil(length / 12));
-    for (let at = 0; at <= length; at += every) {
-      element("text", { class: "tick", x: x(at), y: 214, "text-anchor": "middle" }, svg).textContent = at;
-    }
-    for (const [kind, values] of [["exact", story.distances], ["predicted", story.costs]]) {
-      let path = "";
-      values.forEach((value, at) => {
-        if (value === null) return;
-        path += `${path && values[at - 1] !== null ? "L" : "M"}${x(at)} ${y(value)}`;
-      });
-      element("path", { class: `line-${kind}`, d: path || "M0 0" }, svg);
-      values.forEach((value, at) => {
-        if (value !== null) element("circle", { class: `dot-${kind}`, cx: x(at), cy: y(value), r: length > 30 ? 2 : 3.5 }, svg);
-      });
-    }
-    element("line", { class: "cursor", id: "cursor", x1: 0, x2: 0, y1: 8, y2: 196, "data-from": x(0), "data-by": 510 / Math.max(length, 1) }, svg);
-  }
-
-  function drawSearch() {
-    const found = story.search;
-    byId("search-card").hidden = !found;
-    if (!found) return;
-    const svg = chart(byId("search"), { height: 290, label: `The latents that the search held, ply by ply: ${found.held.join(", ")} nodes` });
-    const x = (value) => 12 + value * 0.536, y = (value) => 12 + value * 0.216;
-    found.plies.forEach((points, ply) => {
-      const group = element("g", { class: "later", "data-ply": ply }, svg);
-      for (const [a, b] of points) element("circle", { class: "node", cx: x(a), cy: y(b), r: 2.6 }, group);
-    });
-    element("path", { class: "path", id: "search-path" }, svg);
-    for (const [a, b] of found.goals) {
-      const tips = [...Array(10).keys()].map((tip) => {
-        const turn = (Math.PI * tip) / 5 - Math.PI / 2, radius = tip % 2 ? 4.5 : 10;
-        return `${x(a) + radius * Math.cos(turn)} ${y(b) + radius * Math.sin(turn)}`;
-      });
-      element("path", { class: "star", d: `M${tips.join("L")}Z` }, svg);
-    }
-    element("circle", { class: "here", id: "search-here", r: 6 }, svg);
-    const most = Math.max(...found.held), wide = 536 / found.held.length;
-    found.held.forEach((count, ply) => {
-      const high = Math.max(2, (34 * count) / most);
-      element("rect", { class: "bar", "data-ply": ply, x: 12 + ply * wide, y: 284 - high, width: Math.max(1, wide - 2), height: high }, svg);
-    });
+  function drawCharts() {
+    byId("search-card").hidden = !story.search;
+    movers = [charts.drawCosts(byId("costs"), story)];
+    byId("exact-legend").hidden = story.distances.every((distance) => distance === null);
+    if (!story.search) return;
+    movers.push(charts.drawSearch(byId("search"), story));
     byId("search-legend").textContent =
-      `Some of the latents that the beam held, in the two directions in which they differ most (${Math.round(100 * found.explained)} % of their variance). ` +
-      "Star: the goal. Line: the plan. Bars: nodes held, ply by ply.";
-  }
-
-  function showSearch() {
-    const found = story.search;
-    if (!found) return;
-    const x = (value) => 12 + value * 0.536, y = (value) => 12 + value * 0.216;
-    const svg = byId("search").firstElementChild;
-    const ply = Math.min(step, found.plies.length - 1);
-    for (const group of svg.querySelectorAll("g[data-ply]")) {
-      const at = Number(group.dataset.ply);
-      group.setAttribute("class", at === ply ? "now" : at < ply ? "before" : "later");
-    }
-    for (const bar of svg.querySelectorAll("rect")) bar.setAttribute("class", Number(bar.dataset.ply) === ply ? "bar now" : "bar");
-    const way = found.path.slice(0, step + 1).map(([a, b]) => `${x(a)} ${y(b)}`);
-    byId("search-path").setAttribute("d", `M${way.join("L")}`);
-    const [a, b] = found.path[Math.min(step, found.path.length - 1)];
-    byId("search-here").setAttribute("cx", x(a));
-    byId("search-here").setAttribute("cy", y(b));
+      "Latents that the beam held: up and down in the direction in which they differ most " +
+      `(${Math.round(100 * story.search.explained)} % of their variance). ` +
+      "Star: the goal. Line: the plan. Bars: how many it held, ply by ply.";
   }
 
   // ---- one problem
@@ -165,40 +88,50 @@
 
   function show(at) {
     step = Math.max(0, Math.min(at, story.actions.length));
-    const text = describe();
-    draw(byId("real"), story.states[step], `The real state. ${text}`);
+    const text = describe(), wanted = story.goal === null ? `; wanted ${story.target.trim()}` : "";
+    draw(byId("real"), story.states[step], `What happened, step ${step}${wanted}`);
     if (story.imagined) {
-      draw(byId("imagined"), story.imagined[step], "The state that the model imagines");
+      draw(byId("imagined"), story.imagined[step], `What the model imagined, step ${step}`);
       const same = story.imagined[step] === story.states[step];
-      byId("match").textContent = same ? "✓ the same" : "✗ not the same";
+      byId("match").textContent = same ? "✓ same" : "✗ differs";
       byId("match").className = `match ${same ? "yes" : "no"}`;
       byId("imagined-figure").classList.toggle("parted", !same);
     }
     byId("slider").value = step;
-    byId("slider").setAttribute("aria-valuetext", text);
+    byId("slider").setAttribute("aria-valuetext", `Step ${step} of ${story.actions.length}`);
     byId("status").textContent = text;
     byId("plan").querySelectorAll("button").forEach((button, index) => {
       button.classList.toggle("done", index < step);
-      if (index === step - 1) button.setAttribute("aria-current", "true"); else button.removeAttribute("aria-current");
+      if (index === step - 1) button.setAttribute("aria-current", "step"); else button.removeAttribute("aria-current");
     });
-    const cursor = byId("cursor"), x = Number(cursor.dataset.from) + step * Number(cursor.dataset.by);
-    cursor.setAttribute("x1", x);
-    cursor.setAttribute("x2", x);
-    showSearch();
+    for (const move of movers) move(step);
   }
 
   function table() {
     const place = byId("table");
     place.replaceChildren();
+    html("caption", { class: "unseen" }, "The plan, step by step", place);
     const head = html("tr", {}, "", html("thead", {}, "", place));
-    for (const title of ["step", "action", "predicted to go", "exact", "difference of latents"]) html("th", { scope: "col" }, title, head);
+    const titles = ["step", "action", "predicted to go", "exact", "difference of latents", "state"];
+    for (const title of titles) html("th", { scope: "col" }, title, head);
     const body = html("tbody", {}, "", place);
-    story.states.forEach((_, at) => {
+    story.states.forEach((number, at) => {
       const row = html("tr", {}, "", body), difference = story.differences && story.differences[at];
       const distance = story.distances[at];
       const cells = [at, at ? name(at - 1) : "start", story.costs[at] ?? "", distance === null ? "" : distance, difference ?? ""];
       for (const cell of cells) html("td", {}, String(cell), row);
+      html("td", { class: "state" }, data.texts[number], row);
     });
+  }
+
+  function headline() {
+    const length = story.actions.length, moves = plural(length, "move");
+    const verdict = { false_claim: "claims the goal falsely", unsolved: "not solved", refuted: "refuted" }[story.outcome];
+    const fewest = story.optimal === null ? "" : story.optimal === length && !verdict
+      ? ", the fewest possible" : `; the fewest possible are ${story.optimal}`;
+    const parting = story.parting === null ? "" : ` Imagination and reality part at step ${story.parting}.`;
+    const found = `${verdict ? `${verdict}, ${moves}` : `solved in ${moves}`}${fewest}.${parting}`;
+    return data.stories.length > 1 ? `Problem ${story.number}: ${found}` : found[0].toUpperCase() + found.slice(1);
   }
 
   function open(index) {
@@ -207,16 +140,15 @@
     byId("problems").querySelectorAll("button").forEach((button, at) => {
       if (at === index) button.setAttribute("aria-current", "true"); else button.removeAttribute("aria-current");
     });
-    const length = story.actions.length, fewest = story.optimal === null ? "" : `; the fewest possible are ${story.optimal}`;
-    const verdict = { false_claim: "claims the goal falsely", unsolved: "not solved", refuted: "refuted" }[story.outcome] || "solved";
-    const parting = story.parting === null ? "" : ` Imagination and reality part at step ${story.parting}.`;
-    byId("heading").textContent = `Problem ${story.number}: ${verdict}, ${plural(length, "move")}${fewest}.${parting}`;
+    byId("heading").textContent = headline();
     byId("words").hidden = !story.words;
     byId("words").textContent = story.words || "";
     byId("imagined-figure").hidden = !story.imagined;
     byId("goal-figure").hidden = story.goal === null;
     if (story.goal !== null) draw(byId("goal"), story.goal, "The goal");
-    byId("slider").max = length;
+    const [width, height] = data.geometries[data.drawings[story.states[0]][0]];
+    byId("boards").classList.toggle("wide", width > 1.5 * height);
+    byId("slider").max = story.actions.length;
     byId("plan").replaceChildren();
     story.actions.forEach((_, at) => {
       const item = html("li", {}, "", byId("plan"));
@@ -224,8 +156,7 @@
       if (story.illegal.includes(at)) button.classList.add("wrong");
       button.addEventListener("click", () => { pause(); show(at + 1); });
     });
-    drawCosts();
-    drawSearch();
+    drawCharts();
     table();
     show(0);
   }
@@ -233,14 +164,14 @@
   function pause() {
     clearInterval(timer);
     timer = null;
-    byId("play").textContent = "▶";
+    byId("play").classList.remove("playing");
     byId("play").setAttribute("aria-label", "Play");
   }
 
   function play() {
     if (timer) return pause();
     if (step >= story.actions.length) show(0);
-    byId("play").textContent = "❚❚";
+    byId("play").classList.add("playing");
     byId("play").setAttribute("aria-label", "Pause");
     timer = setInterval(() => {
       if (step >= story.actions.length) pause(); else show(step + 1);
@@ -259,6 +190,8 @@
   // ---- the page
 
   byId("title").textContent = data.title;
+  byId("lead-imagined").hidden = !data.stories.some((told) => told.imagined);
+  document.body.classList.toggle("single", data.stories.length === 1);
   for (const [label, value] of data.facts) {
     const fact = html("div", {}, "", byId("facts"));
     html("dt", {}, label, fact);
@@ -274,6 +207,7 @@
   byId("first").addEventListener("click", () => by(-Infinity));
   byId("back").addEventListener("click", () => by(-1));
   byId("forward").addEventListener("click", () => by(1));
+  byId("last").addEventListener("click", () => by(Infinity));
   byId("play").addEventListener("click", play);
   byId("slider").addEventListener("input", (event) => { pause(); show(Number(event.target.value)); });
   document.addEventListener("keydown", (event) => {
@@ -285,6 +219,14 @@
     event.preventDefault();
     deed();
   });
+  let drawnAt = innerWidth;
+  addEventListener("resize", () => {
+    if (innerWidth === drawnAt) return;
+    drawnAt = innerWidth;
+    drawCharts();
+    for (const move of movers) move(step);
+  });
+
   // page.html#17/5 is problem 17 at step 5: a link to what one wants to show.
   function follow() {
     const [number, at] = location.hash.slice(1).split("/").map(Number);
