@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -263,6 +264,19 @@ def test_a_problem_of_ones_own_is_planned_for(one_run, capsys):
         call(eval_program.main, "solve", folder, "Q")
     assert end.value.code == 1
     assert "expected turns of" in capsys.readouterr().err
+
+
+def test_the_three_lines_of_the_readme_do_what_they_say(one_run, tmp_path, monkeypatch, capsys):
+    _, folder = one_run
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    (block,) = [block for block in blocks if "TrainedAgent" in block]
+    (tmp_path / "runs/pocket_cube").mkdir(parents=True)
+    (tmp_path / "runs/pocket_cube/seed0").symlink_to(folder.resolve())
+    monkeypatch.chdir(tmp_path)
+    Path("three_lines.py").write_text(block)
+    plan = runpy.run_path("three_lines.py")["plan"]
+    assert capsys.readouterr().out.strip() == f"{plan.actions} {plan.solved} {plan.predicted_costs}"
+    assert len(plan.predicted_costs) == len(plan.actions) + 1
 
 
 def test_pages_and_figures_are_made_on_request(one_run, tmp_path, capsys):
