@@ -166,7 +166,7 @@ class Killed(BaseException):
     """Stands for the end of the process."""
 
 
-@pytest.mark.parametrize("rows_before", [1, 4])
+@pytest.mark.parametrize("rows_before", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_killed_run_resumes_to_the_same_bits(unbroken, tmp_path, monkeypatch, rows_before):
     """Killed after a row was logged and before its checkpoint was saved, in the first and in the second stage."""
     write, said = RunLog.write, []
@@ -200,7 +200,9 @@ def test_what_a_killed_start_has_left_is_removed(unbroken, copy):
     assert content(copy) == before | {".summary.json.4711.tmp": b"{"}
 
 
-@pytest.mark.parametrize(("rows_before", "number"), [(0, signal.SIGINT), (4, signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("rows_before", "number"), [pytest.param(0, signal.SIGINT, marks=pytest.mark.slow), (4, signal.SIGTERM)]
+)
 def test_a_signal_stops_behind_the_running_call_and_loses_nothing(unbroken, tmp_path, monkeypatch, rows_before, number):
     write, before = RunLog.write, signal.signal(number, signal.default_int_handler)
 

@@ -90,6 +90,7 @@ def test_distances_that_the_clock_leaves_no_time_for_are_unknown(run, report, mo
     assert (states.distances == -1).all()
 
 
+@pytest.mark.slow
 def test_where_goals_are_no_states_nothing_is_compared():
     env = Countdown()
     agent = dataclasses.replace(SLOTS, planner=dataclasses.replace(SLOTS.planner, horizon=3))

@@ -106,7 +106,7 @@ def test_failures_are_told_first_and_false_claims_before_all(records):
     assert len(chosen) == len(set(chosen)) == 2
 
 
-@pytest.mark.parametrize("agent", [SLOTS, FLAT], ids=["slots", "flat"])
+@pytest.mark.parametrize("agent", [SLOTS, pytest.param(FLAT, marks=pytest.mark.slow)], ids=["slots", "flat"])
 def test_stories_tell_what_happens_on_the_exact_dynamics(agent, problems, records):
     stories = tell(untrained(agent), problems, records, [0, 1])
     right, false = stories
