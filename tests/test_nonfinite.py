@@ -98,6 +98,7 @@ def test_training_goes_on_after_bad_updates_and_counts_them(broken, tmp_path):
     assert is_finite(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_training_ends_when_no_update_is_good_any_more(broken, tmp_path):
     broken(lambda update: update >= 5)
     message = "stage world_model were not finite in 7 updates one after another before update 12"

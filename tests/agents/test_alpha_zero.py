@@ -77,6 +77,7 @@ def test_without_mctx_it_says_what_to_install(monkeypatch):
         GumbelTreeSearch().plan(WORLD.model(DISTANCES), WORLD.latents([0]), WORLD.latents([1]), jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_the_newest_moves_are_kept():
     agent = AlphaZero(
         network=ResidualMLPActor(hidden_width=8),

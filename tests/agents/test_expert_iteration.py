@@ -67,6 +67,7 @@ def test_only_moves_on_the_way_to_a_goal_are_kept(rounds):
     assert 0 < home <= solved
 
 
+@pytest.mark.slow
 def test_the_oldest_moves_are_overwritten():
     stage = stage_of(dataclasses.replace(AGENT, num_kept=1600))
     *_, (state, _) = stage.run(stage.init(), {})

@@ -35,6 +35,8 @@ HALF_FALSE = {name: dataclasses.replace(env, refutable_fraction=0.5) for name, e
 ONE_WAY = {"commutativity of and", "commutativity of or", "absorption by and", "absorption by or"}
 
 every_theory = pytest.mark.parametrize("theory", THEORY_NAMES)
+# For tests that take seconds with each.
+one_theory = pytest.mark.parametrize("theory", [THEORY_NAMES[0], pytest.param(THEORY_NAMES[1], marks=pytest.mark.slow)])
 
 
 # --- A second implementation of the rules, on nested tuples, from the text of the rules.
@@ -281,7 +283,7 @@ def test_walks_get_somewhere(theory):
 # --- Problems and the split.
 
 
-@every_theory
+@one_theory
 def test_training_and_test_terms_are_disjoint(theory):
     env, problems = ENVS[theory], sampled(theory)
     is_test = kept_for_tests(theory)
@@ -333,7 +335,7 @@ def sides_of(theory: str, problems: Problem) -> list[tuple]:
     return list(zip(starts, goals, strict=True))
 
 
-@every_theory
+@one_theory
 def test_a_share_of_the_problems_is_false_and_refuted(theory):
     env, problems = HALF_FALSE[theory], half_false(theory)
     is_true = np.array([holds(theory, *sides) for sides in sides_of(theory, problems)])
@@ -355,7 +357,7 @@ def is_near_miss(env: EquationalProofs, term: np.ndarray, other: np.ndarray) -> 
     return bool(are_constants and (len(changed) == 1 or is_exchanged))
 
 
-@every_theory
+@one_theory
 def test_false_equations_are_near_misses_of_true_ones(theory):
     """Those of which no near miss is false, and in the test split, are drawn anew."""
     env = dataclasses.replace(ENVS[theory], refutable_fraction=1.0)
