@@ -64,7 +64,7 @@ def main(output: Path = Path("benchmarks/results/demo.json"), python: Path = Pat
                 _, wall, processor = _timed(python, RUN_DEMO, name, Path(empty))
                 figures[name] |= {f"{start}_start_seconds": wall, f"{start}_start_processor_seconds": processor}
         print(name, figures[name], flush=True)
-    note = "other jobs shared the cores, so seconds are upper bounds; processor seconds are summed over threads"
+    note = "seconds are upper bounds where other jobs share the cores; processor seconds are summed over threads"
     content = {"command": COMMAND, "provenance": provenance(), "note": note, "figures": figures}
     write_json_atomic(output, content)
 
