@@ -5,7 +5,8 @@ Claim:     the presses that solve a board are parities of its lights, which smal
 Command:   python train.py configs/lights_out.py && python eval.py runs/lights_out/seed0
 Hardware:  2 CPU cores
 Time:      10 minutes of training beside other jobs
-Expect:    1,000 of 1,000 solved in 9.91 moves (optimal 9.85, 97.7 % of the plans optimal) at 64,725 nodes (one seed)
+Expect:    1,000 of 1,000 solved in 9.91 moves (optimal 9.85, 97.7 % of the plans optimal) at 64,725 nodes; 100 of
+           100 with seeds 1 and 2 (9.81 moves, optimal 9.73)
 """
 
 from jepa.actors.learning import ActorLearning
