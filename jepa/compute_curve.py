@@ -139,6 +139,11 @@ def _sampled(run: Run, asked: Curve, problems: Problem, lengths: Int[np.ndarray,
     }
 
 
+def search_size(point: dict[str, Any]) -> tuple[str, int]:
+    """Returns what says how large the search of a point of curve.json was, and how large."""
+    return next((name, value) for name, value in point.items() if name.startswith(("width", "num_")))
+
+
 def learned_scores(records: PlanRecords) -> Float[np.ndarray, " B"]:
     """Returns by what plans are chosen without a verifier, less being better: claims by length, else the cost."""
     last = records.predicted_costs[np.arange(len(records.plan_lengths)), (records.actions >= 0).sum(axis=1)]

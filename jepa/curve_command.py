@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 
 from jepa.cli import parse_flags
-from jepa.compute_curve import Curve, grade_curve
+from jepa.compute_curve import Curve, grade_curve, search_size
 from jepa.console import progress
 from jepa.figures.run_figures import write_curve_figures
 from jepa.figures.style import require_matplotlib
@@ -77,7 +77,7 @@ def told(result: dict[str, Any]) -> Sequence[Sequence[str]]:
     """Returns the points as rows of a table: what was searched, solved, moves, nodes."""
     rows = []
     for point in result["search"]:
-        size = next(f"{name} {value}" for name, value in point.items() if name.startswith(("width", "num_")))
+        size = " ".join(map(str, search_size(point)))
         moves = "-" if point["mean_plan_length"] is None else f"{point['mean_plan_length']:.2f}"
         nodes = f"{point['mean_nodes_generated']:,.0f}"
         rows.append([f"search, {size}", f"{100 * point['solved_fraction']:.1f}%", moves, nodes])

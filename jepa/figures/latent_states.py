@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 from jepa.agents.latent_planner import planning_model
 from jepa.envs.base import Env, GoalKind
 from jepa.evaluation import PlanRecords
+from jepa.page.stories import SECONDS_FOR_DISTANCES, distances_in_time
 from jepa.runs import Run
 from jepa.types import Problem
 
@@ -18,8 +19,6 @@ MAX_STATES = 2_000
 """States that are kept: of so many problems, in their order."""
 MAX_COMPARED = 400
 """States between which all predicted distances are asked for."""
-SECONDS_FOR_DISTANCES = 20.0
-"""Time that the exact solver is given; distances beyond it stay unknown."""
 _STATES_PER_CALL = 64
 
 
@@ -73,10 +72,12 @@ def gather_states(run: Run, problems: Problem, records: PlanRecords) -> LatentSt
     predict = jax.jit(lambda latents, goals: model.cost(latents[:, None], goals)[:, 0])
     compare = jax.jit(lambda latents: jax.lax.map(lambda end: model.cost(latents[None], end[None, None])[0], latents))
     some = latents[:MAX_COMPARED]
+    passed, actions_left = Problem(start=tokens, goal=goals), (actions >= 0).sum(axis=1)[owners] - places
+    deadline = time.monotonic() + SECONDS_FOR_DISTANCES
     return LatentStates(
         tokens=tokens,
         latents=np.asarray(latents),
-        distances=_distances(env, Problem(start=tokens, goal=goals), (actions >= 0).sum(axis=1)[owners] - places),
+        distances=distances_in_time(env, passed, actions_left, deadline, _STATES_PER_CALL),
         predicted=np.asarray(predict(latents, encode_goals(goals))),
         problems=owners,
         places=places,
@@ -92,16 +93,3 @@ def _walk(env: Env, start: Int[Array, " N"], actions: Int[Array, " H"]) -> Int[A
         return state, state
 
     return jnp.concatenate([start[None], jax.lax.scan(move, start, actions)[1]])
-
-
-def _distances(env: Env, problems: Problem, actions_left: Int[np.ndarray, " M"]) -> Int[np.ndarray, " M"]:
-    """Returns exact distances, -1 for those that the clock leaves no time for: what is near the goal comes first."""
-    distances = np.full(len(actions_left), -1)
-    deadline = time.monotonic() + SECONDS_FOR_DISTANCES
-    order = np.argsort(actions_left, kind="stable")
-    for first in range(0, len(order), _STATES_PER_CALL):
-        if time.monotonic() > deadline:
-            break
-        chosen = order[first : first + _STATES_PER_CALL]
-        distances[chosen] = env.optimal_lengths(jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], problems))
-    return distances

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jepa.agents.latent_planner import LatentPlanner
+from jepa.compute_curve import search_size
 from jepa.diagnostics import rollout_curve
 from jepa.figures.latent_states import LatentStates
 from jepa.figures.style import COLOURS, DISTANCES, MARKERS, Draw, require_matplotlib, write_figure
@@ -160,7 +161,7 @@ def _search(points: Sequence[dict[str, Any]]) -> Draw:
         error = np.maximum(0.0, (ends - solved[:, None]) * [-1.0, 1.0]).T
         axis.errorbar(nodes, solved, yerr=error, fmt="o-", capsize=2, color=COLOURS[0])
         for point, x, y in zip(points, nodes, solved, strict=True):
-            name, size = next(item for item in point.items() if item[0].startswith(("width", "num_")))
+            name, size = search_size(point)
             axis.annotate(
                 f"{name} {size:,}" if point is points[0] else f"{size:,}",
                 (x, y),

@@ -1,6 +1,7 @@
 """What happened to a problem, move by move: the states, what the model imagined instead, and what it expected."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Sequence
 
@@ -100,6 +101,9 @@ def tell(run: Run, problems: Problem, records: PlanRecords, numbers: Sequence[in
         problem = jax.tree.map(lambda leaf, place=place: leaf[place], chosen)
         states, is_legal = replay(env, problem.start, actions.tolist())
         states = np.stack(states)
+        goals = jax.tree.map(lambda leaf: np.asarray(leaf)[None], problem.goal)
+        goals = jax.tree.map(functools.partial(np.repeat, repeats=len(states), axis=0), goals)
+        passed = Problem(start=states, goal=goals)
         imagined, differences = None, None
         if world_model is not None:
             imagined, differences = _imagine(env, world_model, states, actions)
@@ -110,7 +114,7 @@ def tell(run: Run, problems: Problem, records: PlanRecords, numbers: Sequence[in
                 actions=actions,
                 states=states,
                 is_legal=np.array(is_legal, bool),
-                distances=_distances(env, states, problem.goal, deadline),
+                distances=distances_in_time(env, passed, np.arange(len(states))[::-1], deadline),
                 predicted_costs=records.predicted_costs[number][: len(actions) + 1],
                 imagined=imagined,
                 differences=differences,
@@ -124,17 +128,25 @@ def tell(run: Run, problems: Problem, records: PlanRecords, numbers: Sequence[in
     return stories
 
 
-def _distances(
-    env: Env, states: Int[np.ndarray, "T_plus_1 N"], goal: Goal, deadline: float
-) -> Int[np.ndarray, " T_plus_1"]:
-    """Returns the exact distances of states to a goal, -1 for those that the clock leaves no time for."""
-    distances = np.full(len(states), -1)
-    # From the end of the plan, near the goal, where a search is quick.
-    for place in reversed(range(len(states))):
+def distances_in_time(
+    env: Env, problems: Problem, actions_left: Int[np.ndarray, " M"], deadline: float, states_per_call: int = 1
+) -> Int[np.ndarray, " M"]:
+    """Returns exact distances of states to their goals, -1 for those that the clock leaves no time for.
+
+    Args:
+      env: the domain.
+      problems: M states, each with its goal.
+      actions_left: of the plan that passes each; what is near its end comes first, as a search is quick there.
+      deadline: until when, on the monotonic clock.
+      states_per_call: states that the exact solver is given at a time.
+    """
+    distances = np.full(len(actions_left), -1)
+    order = np.argsort(actions_left, kind="stable")
+    for first in range(0, len(order), states_per_call):
         if time.monotonic() > deadline:
             break
-        goals = jax.tree.map(lambda leaf: np.asarray(leaf)[None], goal)
-        distances[place] = int(env.optimal_lengths(Problem(start=states[place][None], goal=goals))[0])
+        chosen = order[first : first + states_per_call]
+        distances[chosen] = env.optimal_lengths(jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], problems))
     return distances
 
 

@@ -1,7 +1,9 @@
 """Pages of every config without any training: random parameters, and walks as long as a plan may become."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +28,11 @@ def untrained(experiment: Experiment) -> Run:
         stage: jax.tree.map(lambda leaf: jnp.asarray(0.3 * generator.normal(size=leaf.shape), leaf.dtype), state.params)
         for stage, state in untrained_states(experiment).items()
     }
+    return run_of(experiment, params)
+
+
+def run_of(experiment: Experiment, params: Mapping[str, Any]) -> Run:
+    """A run that says that it was trained."""
     return Run(
         experiment=experiment,
         params=params,

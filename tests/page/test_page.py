@@ -29,7 +29,7 @@ from jepa.predictors.reidentification import NoReidentification
 from jepa.runs import Run
 from jepa.training import WorldModelStage
 from jepa.world_model import WorldModel
-from tests.page.pages import report_of
+from tests.page.pages import report_of, run_of
 
 ENV = SlidingTiles(rows=2, columns=3)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -43,15 +43,7 @@ def untrained(agent: LatentPlanner, env: Env = ENV) -> Run:
     cost = agent.cost.head.build(**sizes, rngs=nnx.Rngs(0))
     modules = {WorldModelStage.name: world_model, CostStage.name: cost}
     params = {name: nnx.to_pure_dict(nnx.split(module)[1]) for name, module in modules.items()}
-    return Run(
-        experiment=Experiment(env=env, agent=agent),
-        params=params,
-        training_seconds=1.0,
-        num_gradient_samples=1,
-        num_transitions=1,
-        num_verifier_calls=0,
-        alarms={},
-    )
+    return run_of(Experiment(env=env, agent=agent), params)
 
 
 SLOTS = LatentPlanner(planner=BeamSearch(width=4, horizon=6))
