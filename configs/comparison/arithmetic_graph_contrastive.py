@@ -1,0 +1,17 @@
+"""Arithmetic graphs, contrastive distances with in-walk negatives (CRTR), beam on the true dynamics.
+
+Command:   python eval.py compare configs/comparison/arithmetic_graph_*.py
+"""
+
+import dataclasses
+
+from arithmetic_graph_ours import BEAM, config
+from pocket_cube_contrastive import config as on_the_cube
+
+config = dataclasses.replace(
+    config,
+    agent=dataclasses.replace(
+        on_the_cube.agent,
+        planner=BEAM,
+    ),
+)

@@ -1,0 +1,19 @@
+"""Arithmetic graphs, inverse-model policy on the frozen latents of our world model, led through a beam on imagined latents.
+
+Command:   python eval.py compare configs/comparison/arithmetic_graph_*.py
+"""
+
+import dataclasses
+
+from arithmetic_graph_ours import PROPOSALS, config
+from pocket_cube_inverse_model import config as on_the_cube
+
+config = dataclasses.replace(
+    config,
+    agent=dataclasses.replace(
+        on_the_cube.agent,
+        world_model=config.agent.world_model,
+        world_model_training=config.agent.world_model_training,
+        planner=PROPOSALS,
+    ),
+)

@@ -1,0 +1,17 @@
+"""Countdown, goal-conditioned implicit Q-learning, led by its value through a beam on the true dynamics.
+
+Command:   python eval.py compare configs/comparison/countdown_*.py
+"""
+
+import dataclasses
+
+from countdown_ours import BEAM, config
+from pocket_cube_gciql import config as on_the_cube
+
+config = dataclasses.replace(
+    config,
+    agent=dataclasses.replace(
+        on_the_cube.agent,
+        planner=BEAM,
+    ),
+)

@@ -1,0 +1,19 @@
+"""Countdown, inverse-model policy on the frozen latents of our world model, led through a beam on imagined latents.
+
+Command:   python eval.py compare configs/comparison/countdown_*.py
+"""
+
+import dataclasses
+
+from countdown_ours import PROPOSALS, config
+from pocket_cube_inverse_model import config as on_the_cube
+
+config = dataclasses.replace(
+    config,
+    agent=dataclasses.replace(
+        on_the_cube.agent,
+        world_model=config.agent.world_model,
+        world_model_training=config.agent.world_model_training,
+        planner=PROPOSALS,
+    ),
+)

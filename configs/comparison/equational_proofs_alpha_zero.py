@@ -1,0 +1,18 @@
+"""Proofs in groups, AlphaZero with Gumbel tree search on the true dynamics.
+
+Command:   python eval.py compare configs/comparison/equational_proofs_*.py
+"""
+
+import dataclasses
+
+from equational_proofs_ours import EPISODES, TREE, config
+from pocket_cube_alpha_zero import config as on_the_cube
+
+config = dataclasses.replace(
+    config,
+    agent=dataclasses.replace(
+        on_the_cube.agent,
+        episodes=dataclasses.replace(EPISODES, num_envs=64),
+        planner=TREE,
+    ),
+)

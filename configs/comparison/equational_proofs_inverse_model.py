@@ -1,0 +1,19 @@
+"""Proofs in groups, inverse-model policy on the frozen latents of our world model, led through a beam.
+
+Command:   python eval.py compare configs/comparison/equational_proofs_*.py
+"""
+
+import dataclasses
+
+from equational_proofs_ours import PROPOSALS, config
+from pocket_cube_inverse_model import config as on_the_cube
+
+config = dataclasses.replace(
+    config,
+    agent=dataclasses.replace(
+        on_the_cube.agent,
+        world_model=config.agent.world_model,
+        world_model_training=config.agent.world_model_training,
+        planner=PROPOSALS,
+    ),
+)
