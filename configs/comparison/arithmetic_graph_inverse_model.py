@@ -1,4 +1,4 @@
-"""Arithmetic graphs, inverse-model policy on the frozen latents of our world model, led through a beam on imagined latents.
+"""Arithmetic graphs, inverse-model policy on the frozen latents of our world model, led through a beam.
 
 Command:   python eval.py compare configs/comparison/arithmetic_graph_*.py
 """
