@@ -264,12 +264,12 @@ def test_markdown_snapshot(root, plain_intervals):
 
 ## Details: 28 transitions
 
-| domain | method | solved | moves (optimal) | nodes | s / problem | seeds |
-| --- | --- | --- | --- | --- | --- | --- |
-| pocket_cube | LatentPlanner | 75.0 [0.0, 100.0] | 2.71 (1.86) | 1,000 | 0.2500 | 3 of 3 |
-| pocket_cube | ppo_100% | 0.0 [0.0, 0.0] | - (-) | 0 | 0.2500 | 3 of 3 |
-| sliding_tiles_2x3 | LatentPlanner | 100.0 [100.0, 100.0] | 2.00 (2.00) | 1,000 | 0.2500 | 3 of 3 |
-| sliding_tiles_2x3 | ppo_100% | 25.0 [0.0, 100.0] (1 failed, 1 waiting) | 2.00 (2.00) | 1,000 | - | 1 of 3 |
+| domain | method | solved | solved strictly | moves (optimal) | nodes | s / problem | seeds |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+| pocket_cube | LatentPlanner | 75.0 [0.0, 100.0] | 44.4 [0.0, 100.0] | 2.71 (1.86) | 1,000 | 0.2500 | 3 of 3 |
+| pocket_cube | ppo_100% | 0.0 [0.0, 0.0] | 0.0 [0.0, 0.0] | - (-) | 0 | 0.2500 | 3 of 3 |
+| sliding_tiles_2x3 | LatentPlanner | 100.0 [100.0, 100.0] | 100.0 [100.0, 100.0] | 2.00 (2.00) | 1,000 | 0.2500 | 3 of 3 |
+| sliding_tiles_2x3 | ppo_100% | 25.0 [0.0, 100.0] (1 failed, 1 waiting) | 25.0 [0.0, 100.0] | 2.00 (2.00) | 1,000 | - | 1 of 3 |
 
 ## Costs: 28 transitions
 
@@ -318,14 +318,14 @@ ppo\_100\% & \textbf{0.0} [0.0, 0.0] & \textbf{25.0} [0.0, 100.0] (1 failed, 1 w
 \begin{table}
 \centering
 \caption{Plans; 28 transitions.}
-\begin{tabular}{llrrrrr}
+\begin{tabular}{llrrrrrr}
 \toprule
-domain & method & solved & moves (optimal) & nodes & s / problem & seeds \\
+domain & method & solved & solved strictly & moves (optimal) & nodes & s / problem & seeds \\
 \midrule
-pocket\_cube & LatentPlanner & 75.0 [0.0, 100.0] & 2.71 (1.86) & 1,000 & 0.2500 & 3 of 3 \\
-pocket\_cube & ppo\_100\% & 0.0 [0.0, 0.0] & - (-) & 0 & 0.2500 & 3 of 3 \\
-sliding\_tiles\_2x3 & LatentPlanner & 100.0 [100.0, 100.0] & 2.00 (2.00) & 1,000 & 0.2500 & 3 of 3 \\
-sliding\_tiles\_2x3 & ppo\_100\% & 25.0 [0.0, 100.0] (1 failed, 1 waiting) & 2.00 (2.00) & 1,000 & - & 1 of 3 \\
+pocket\_cube & LatentPlanner & 75.0 [0.0, 100.0] & 44.4 [0.0, 100.0] & 2.71 (1.86) & 1,000 & 0.2500 & 3 of 3 \\
+pocket\_cube & ppo\_100\% & 0.0 [0.0, 0.0] & 0.0 [0.0, 0.0] & - (-) & 0 & 0.2500 & 3 of 3 \\
+sliding\_tiles\_2x3 & LatentPlanner & 100.0 [100.0, 100.0] & 100.0 [100.0, 100.0] & 2.00 (2.00) & 1,000 & 0.2500 & 3 of 3 \\
+sliding\_tiles\_2x3 & ppo\_100\% & 25.0 [0.0, 100.0] (1 failed, 1 waiting) & 25.0 [0.0, 100.0] & 2.00 (2.00) & 1,000 & - & 1 of 3 \\
 \bottomrule
 \end{tabular}
 \end{table}

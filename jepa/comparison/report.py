@@ -23,7 +23,7 @@ LEDGER = (
     "seconds_per_problem", "false_claim_fraction", "exact_model_solved_fraction", "random_solved_fraction",
 )  # fmt: skip
 """Columns of comparison.csv that are taken from summary.json."""
-DETAILS = ("domain", "method", "solved", "moves (optimal)", "nodes", "s / problem", "seeds")
+DETAILS = ("domain", "method", "solved", "solved strictly", "moves (optimal)", "nodes", "s / problem", "seeds")
 """Columns of the tables of details."""
 COSTS = {
     "moves seen": "num_transitions",
@@ -151,6 +151,7 @@ def _details(table: Table, method: str, column: Column, group: Group) -> list[st
     moves, optimal = group.lengths
     return [
         solved(table, method, column, _interval),
+        _interval(group.strict_success) if group.strict_success else "-",
         f"{_number(moves, '{:.2f}')} ({_number(optimal, '{:.2f}')})",
         _number(group.mean("mean_nodes_generated"), "{:,.0f}"),
         _number(group.mean("seconds_per_problem"), "{:.4f}"),

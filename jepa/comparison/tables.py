@@ -56,6 +56,20 @@ class Group:
         low, high = two_way_bootstrap_interval(solved, np.mean)
         return Estimate(value=float(solved.mean()), low=low, high=high)
 
+    @functools.cached_property
+    def strict_success(self) -> Estimate | None:
+        """Share of problems solved by a shortest plan, as `success`; of those whose shortest plan is known alone.
+
+        None without a finished cell, or where not all seeds know the shortest plans of the same problems.
+        """
+        known = [np.isfinite(result.results.optimal_lengths) for result in self.finished]
+        if not known or not known[0].any() or any((other != known[0]).any() for other in known):
+            return None
+        found = [result.results for result in self.finished]
+        strict = np.stack([one.solved & (one.plan_lengths == one.optimal_lengths) for one in found])[:, known[0]]
+        low, high = two_way_bootstrap_interval(strict.astype(float), np.mean)
+        return Estimate(value=float(strict.mean()), low=low, high=high)
+
     @property
     def rates(self) -> Float[np.ndarray, " seeds"]:
         """Share of problems solved by each finished seed: the score of a run."""
