@@ -83,7 +83,7 @@ KNOWN = {
             env=EIGHT,
             num_transitions=2_000_000,
             agent=AlphaZero(
-                episodes=Episodes(num_envs=64, max_scramble=10, episode_length=16),
+                episodes=Episodes(num_envs=64, max_scramble=40, episode_length=20),
                 planner=GumbelTreeSearch(num_simulations=32, horizon=20),
             ),
         ),

@@ -10,6 +10,8 @@ Expect:    96.0, 96.7, 97.0 % of 300 proved at 141 to 150 nodes, no false claim 
            equations, half of them false, 98 % answered rightly: 96 % of the true ones proved, all false ones refuted
 """
 
+from jepa.actors.learning import ActorLearning
+from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.latent_planner import LatentPlanner
 from jepa.behaviours import RandomWalks
 from jepa.config import Experiment
@@ -20,7 +22,7 @@ from jepa.encoders.token_slots import TokenSlotsEncoder
 from jepa.envs.equational_proofs import EquationalProofs
 from jepa.objectives.prediction import RolloutPrediction
 from jepa.objectives.sigreg import SIGReg
-from jepa.planners.beam_search import BeamSearch
+from jepa.planners.proposal_search import ProposalSearch
 from jepa.predictors.legality import LegalityHead
 from jepa.predictors.operator import OperatorPredictor
 from jepa.predictors.reidentification import NearestCode
@@ -48,7 +50,15 @@ config = Experiment(
             max_cost=12.0,
             bellman_start=0.2,
         ),
-        cost_training=Schedule(num_updates=4000, batch_size=128, learning_rate=1e-3),
-        planner=BeamSearch(width=8, horizon=10),
+        cost_training=Schedule(num_updates=1000, batch_size=128, learning_rate=1e-3),
+        actor=ActorLearning(
+            head=ResidualMLPActor(hidden_width=512, num_blocks=1),
+            # As many states as the updates of a call take, so that each is learned from once.
+            imagination=Imagination(num_walks=1024, walk_length=8, recorded_start_fraction=0.5),
+            forward=True,
+            origin_fraction=0.0,
+            schedule=Schedule(num_updates=4000, batch_size=1024, learning_rate=1e-3, updates_per_call=8),
+        ),
+        planner=ProposalSearch(width=100, horizon=10),
     ),
 )

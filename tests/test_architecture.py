@@ -21,6 +21,7 @@ SOURCES = (*PACKAGE, *PROGRAMS, "configs/**/*.py", "benchmarks/**/*.py")
 LAYERS = (
     {"types", "drawing", "tensorboard_log", "array_files"},
     {"latents"},
+    {"hindsight"},
     {"envs"},
     {"behaviours"},
     {"dataset", "dataset_files"},

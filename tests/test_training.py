@@ -9,10 +9,11 @@ import pytest
 from jepa.behaviours import RandomWalks
 from jepa.costs.euclidean import EuclideanCost
 from jepa.costs.imagination import Imagination
-from jepa.costs.learning import CostLearning, CostStage, GoalRules
+from jepa.costs.learning import CostLearning, CostStage
 from jepa.dataset import collect_walks
 from jepa.encoders.token_slots import TokenSlotsEncoder
 from jepa.envs.sliding_tiles import SlidingTiles
+from jepa.hindsight import GoalRules
 from jepa.mesh import data_mesh
 from jepa.objectives.ema_target import EMATarget
 from jepa.objectives.prediction import RolloutPrediction

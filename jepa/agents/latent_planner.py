@@ -13,9 +13,10 @@ from jepa.actors.base import Actor, ActorModule, proposals
 from jepa.actors.learning import ActorLearning, ActorStage
 from jepa.agents.base import Agent, Params, PlanFunction
 from jepa.costs.base import CostModule
-from jepa.costs.learning import CostLearning, CostStage, GoalRules
+from jepa.costs.learning import CostLearning, CostStage
 from jepa.encoders.base import EncoderModule
 from jepa.envs.base import Env, GoalKind
+from jepa.hindsight import GoalRules
 from jepa.latents import goal_difference
 from jepa.planners.base import Planner, PlanningModel
 from jepa.planners.beam_search import BeamSearch
@@ -40,7 +41,7 @@ class LatentPlanner(Agent):
     cost_training: Schedule = Schedule(num_updates=4000, learning_rate=2e-3)
     """How long and how fast stage two learns; its batch counts states."""
     actor: ActorLearning | None = None
-    """Stage three, for planners that ask it: an actor that proposes actions. Moves must lead back."""
+    """Stage three, for planners that ask it: an actor that proposes actions."""
     planner: Planner = BeamSearch()
     """The search over predicted latents."""
 
@@ -48,7 +49,7 @@ class LatentPlanner(Agent):
         """See base class: the world model, then the cost, then perhaps the actor.
 
         Raises:
-          ValueError: an actor is asked for where moves do not lead back, or goals leave something open.
+          ValueError: an actor is to learn backwards where moves do not lead back, or goals leave something open.
         """
         world_model_key, cost_key = jax.random.split(key)
         world_model = WorldModelStage(
@@ -61,13 +62,14 @@ class LatentPlanner(Agent):
         cost = CostStage(self.cost, self.cost_training, world_model, trajectories, rules, cost_key, mesh)
         if self.actor is None:
             return [world_model, cost]
-        if not rules.is_reversible or rules.hindsight_mask is not None:
+        if not self.actor.forward and (not rules.is_reversible or rules.hindsight_mask is not None):
             raise ValueError(
                 f"an actor learns which action leads back, which needs moves that can be undone and goals that are "
-                f"full states; {env.name} does not have both. Leave out `actor` and plan with BeamSearch"
+                f"full states; {env.name} does not have both. Let it learn forwards, `ActorLearning(forward=True)`"
             )
         actor_key = jax.random.fold_in(key, 2)
-        return [world_model, cost, ActorStage(self.actor, world_model, trajectories, env.num_actions, actor_key, mesh)]
+        actor = ActorStage(self.actor, world_model, trajectories, env.num_actions, rules, actor_key, mesh)
+        return [world_model, cost, actor]
 
     def plan_function(self, env: Env) -> PlanFunction:
         """See base class; only start and goal pass from the environment to the planner, as latents.

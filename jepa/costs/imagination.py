@@ -51,12 +51,7 @@ def imagine_walks(
     world_model: WorldModelModule, trajectories: Trajectories, config: Imagination, key: Key[Array, ""]
 ) -> ImaginedWalks:
     """Imagines `num_walks` walks of `walk_length` moves from recorded states."""
-    walk_key, time_key, move_key = jax.random.split(key, 3)
-    num_recorded, recorded_length = trajectories.actions.shape
-    num_later = round(config.recorded_start_fraction * config.num_walks)
-    walks = jax.random.randint(walk_key, (config.num_walks,), 0, num_recorded)
-    times = jax.random.randint(time_key, (config.num_walks,), 0, recorded_length + 1)
-    times = jnp.where(jnp.arange(config.num_walks) < num_later, times, 0)
+    walks, times, move_key = _starts(trajectories, config, key)
     start = world_model.encode(trajectories.states[walks, times])
 
     def move(carry, step):
@@ -90,3 +85,55 @@ def imagine_walks(
         goals=world_model.encode(trajectories.states[walks, 0]),
         elapsed=times[:, None] + num_moves,
     )
+
+
+@pytree
+class ForwardWalks:
+    """Walks in latent space, and nothing beside them."""
+
+    latents: Float[Array, "B T D"]
+    """Latents along each walk."""
+    legal_actions: Bool[Array, "B T A"]
+    """Which actions are predicted to be legal."""
+    actions: Int[Array, "B T"]
+    """Action taken in each latent; not a legal one where none is."""
+
+
+def imagine_forward_walks(
+    world_model: WorldModelModule, trajectories: Trajectories, config: Imagination, key: Key[Array, ""]
+) -> ForwardWalks:
+    """Imagines such walks by two predictions for each move, where `imagine_walks` predicts all actions.
+
+    An action that turns out to lead back to the latent before is replaced by another draw, which is taken as it is.
+    """
+    walks, times, move_key = _starts(trajectories, config, key)
+    start = world_model.encode(trajectories.states[walks, times])
+
+    def move(carry, step):
+        latents, previous = carry
+        legal = world_model.legal_actions(latents)
+        draw = lambda key: jax.random.categorical(key, jnp.where(legal, 0.0, -jnp.inf))  # noqa: E731
+        first, second = map(draw, jax.random.split(jax.random.fold_in(move_key, step)))
+        after_first, after_second = (world_model.predict(latents, action) for action in (first, second))
+        undoes = worst_slot_difference(after_first, previous, world_model.encoder.num_slots)
+        undoes = (undoes < config.same_state_tolerance)[:, None]
+        following = jnp.where(undoes, after_second, after_first)
+        following = jnp.where(legal.any(axis=-1)[:, None], following, latents)
+        return (following, latents), (latents, legal, jnp.where(undoes[:, 0], second, first))
+
+    steps = jnp.arange(config.walk_length + 1)
+    _, stacked = jax.lax.scan(move, (start, jnp.full_like(start, 1e3)), steps)
+    latents, legal, actions = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), stacked)
+    return ForwardWalks(latents=latents, legal_actions=legal, actions=actions)
+
+
+def _starts(
+    trajectories: Trajectories, config: Imagination, key: Key[Array, ""]
+) -> tuple[Int[Array, " B"], Int[Array, " B"], Key[Array, ""]]:
+    """Draws the recorded walks that imagined ones continue, and from which of their states; and a key for the moves."""
+    walk_key, time_key, move_key = jax.random.split(key, 3)
+    num_recorded, recorded_length = trajectories.actions.shape
+    num_later = round(config.recorded_start_fraction * config.num_walks)
+    walks = jax.random.randint(walk_key, (config.num_walks,), 0, num_recorded)
+    times = jax.random.randint(time_key, (config.num_walks,), 0, recorded_length + 1)
+    return walks, jnp.where(jnp.arange(config.num_walks) < num_later, times, 0), move_key

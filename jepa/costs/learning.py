@@ -12,7 +12,6 @@ have asked for; the target is 0 for every state that has that part too.
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -25,6 +24,7 @@ from jepa.costs.base import Cost
 from jepa.costs.euclidean import EuclideanCost
 from jepa.costs.imagination import Imagination, ImaginedWalks, imagine_walks
 from jepa.costs.sibling_ranking import SiblingRanking
+from jepa.hindsight import GoalRules, ReachedGoals, goals_in_hindsight
 from jepa.latents import leave_open
 from jepa.mesh import check_divisible, shard_batch
 from jepa.training import FrozenWorldModelStage, Schedule, TrainState, WorldModelStage
@@ -76,26 +76,12 @@ class CostData:
     """The walks."""
     origin_targets: Float[Array, "B T"]
     """Targets of the distances to the first states of the recorded walks that they continue."""
-    goals: Float[Array, "B T D"]
+    goals: ReachedGoals
     """Every state of the walks as a goal."""
     goal_embeddings: Float[Array, "B T E"]
     """Embeddings of the goals."""
     successor_embeddings: Float[Array, "B T A E"]
     """Embeddings of the successors of the states."""
-    tokens: Int[Array, "B T N"] | None
-    """What the states are, and"""
-    fixed: Bool[Array, "B T N"] | None
-    """what each asks for as a goal; None where goals are full states."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class GoalRules:
-    """What learning a cost must know of a domain's goals."""
-
-    is_reversible: bool = True
-    """Whether distances are the same in both directions."""
-    hindsight_mask: Callable[[Int[Array, " N"], Key[Array, ""]], Bool[Array, " N"]] | None = None
-    """Which tokens of a reached state a goal could have asked for; None where goals are full states."""
 
 
 class CostStage(FrozenWorldModelStage):
@@ -131,11 +117,7 @@ class CostStage(FrozenWorldModelStage):
         head = self.module(state.params)
         key = jax.random.fold_in(jax.random.fold_in(self.update_key, 0), state.num_updates)
         walks = shard_batch(imagine_walks(world_model, trajectories, self.config.imagination, key), self.mesh)
-        tokens, fixed, goals = None, None, walks.latents
-        if self.goal_rules.hindsight_mask is not None:
-            tokens = world_model.read_tokens(walks.latents)
-            fixed = self._hindsight_masks(tokens, jax.random.fold_in(key, 1))
-            goals = leave_open(walks.latents, fixed, world_model.encoder.num_slots)
+        goals = goals_in_hindsight(world_model, walks.latents, self.goal_rules, jax.random.fold_in(key, 1))
         successors = head.embed(walks.successors)
         origins = head.embed_goal(walks.goals)[:, None]
         bellman = self._bellman(state, head.distance(successors, origins[:, :, None]), walks.legal_actions)
@@ -143,16 +125,9 @@ class CostStage(FrozenWorldModelStage):
             walks=walks,
             origin_targets=jnp.minimum(jnp.minimum(walks.elapsed, bellman), self.config.max_cost),
             goals=goals,
-            goal_embeddings=head.embed_goal(goals),
+            goal_embeddings=head.embed_goal(goals.latents),
             successor_embeddings=successors,
-            tokens=tokens,
-            fixed=fixed,
         )
-
-    def _hindsight_masks(self, tokens: Int[Array, "*B N"], key: Key[Array, ""]) -> Bool[Array, "*B N"]:
-        states = tokens.reshape(-1, tokens.shape[-1])
-        masks = jax.vmap(self.goal_rules.hindsight_mask)(states, jax.random.split(key, len(states)))
-        return masks.reshape(tokens.shape)
 
     def _bellman(
         self, state: TrainState, distances: Float[Array, "*B A"], legal: Bool[Array, "*#B A"]
@@ -170,7 +145,7 @@ class CostStage(FrozenWorldModelStage):
         latents = shard_batch(data.walks.latents[walks, times], self.mesh)
         origins = shard_batch(data.walks.goals[walks[:, 0]], self.mesh)
         goal_walks, goal_times = self._goals(walks), self._goals(times)
-        goals = shard_batch(data.goals[goal_walks, goal_times], self.mesh)
+        goals = shard_batch(data.goals.latents[goal_walks, goal_times], self.mesh)
         is_own_walk = walks[:, :, None] == goal_walks[:, None]
         targets = self._pair_targets(state, data, (walks, times), (goal_walks, goal_times), is_own_walk)
         origin_targets = data.origin_targets[walks, times]
@@ -231,11 +206,8 @@ class CostStage(FrozenWorldModelStage):
         is_bound = is_own_walk & (self.goal_rules.is_reversible | (gaps >= 0))
         gaps = jnp.where(is_bound, jnp.abs(gaps), self.config.max_cost)
         targets = jnp.minimum(jnp.minimum(gaps, bellman), self.config.max_cost)
-        if data.tokens is None:
-            return targets
-        reached = data.tokens[states][:, :, None] == data.tokens[goals][:, None]
-        satisfied = (reached | ~data.fixed[goals][:, None]).all(axis=-1)
-        return jnp.where(satisfied, 0.0, targets)
+        pairs = tuple(index[:, :, None] for index in states), tuple(index[:, None] for index in goals)
+        return jnp.where(data.goals.met_by(*pairs), 0.0, targets)
 
     def diagnose(self, state: TrainState, resources: Any) -> dict[str, Float[Array, ""]]:
         """See base class: one set of recorded walks, encoded and imagined, with the alarm of leaking time.
@@ -257,7 +229,7 @@ class CostStage(FrozenWorldModelStage):
 
         def time_error(latents):
             if self.goal_rules.hindsight_mask is not None:
-                masks = self._hindsight_masks(states[:, 1:], self.update_key)
+                masks = self.goal_rules.masks(states[:, 1:], self.update_key)
                 latents = leave_open(latents, masks, world_model.encoder.num_slots)
             return jnp.mean((head(recorded[:, :1], latents) - times) ** 2)
 

@@ -13,12 +13,13 @@ from jepa.behaviours import NonBacktrackingWalks, RandomWalks
 from jepa.costs.base import Cost, CostModule
 from jepa.costs.euclidean import EuclideanCost
 from jepa.costs.imagination import Imagination, imagine_walks
-from jepa.costs.learning import CostLearning, CostStage, GoalRules
+from jepa.costs.learning import CostLearning, CostStage
 from jepa.costs.pairwise import PairwiseCost
 from jepa.dataset import collect_walks
 from jepa.encoders.trunks import AttentionTrunk
 from jepa.envs.countdown import Countdown
 from jepa.envs.sliding_tiles import SlidingTiles
+from jepa.hindsight import GoalRules
 from jepa.mesh import data_mesh
 from jepa.metrics import spearman
 from jepa.training import Schedule, WorldModelStage
@@ -259,7 +260,7 @@ def countdown_pairs(foreign_goals: bool):
     goals = stage._goals(indices), stage._goals(times)
     is_own_walk = indices[:, :, None] == goals[0][:, None]
     targets = stage._pair_targets(state, data, (indices, times), goals, is_own_walk)
-    return env, np.asarray(data.tokens), np.asarray(data.fixed), np.asarray(data.goals), np.asarray(targets)
+    return env, *map(np.asarray, (data.goals.tokens, data.goals.fixed, data.goals.latents)), np.asarray(targets)
 
 
 @pytest.fixture(scope="module")
