@@ -12,7 +12,7 @@ import jepa.costs
 from jepa.behaviours import NonBacktrackingWalks, RandomWalks
 from jepa.costs.base import Cost, CostModule
 from jepa.costs.euclidean import EuclideanCost
-from jepa.costs.imagination import Imagination, imagine_walks
+from jepa.costs.imagination import Imagination, imagine_forward_walks, imagine_walks
 from jepa.costs.learning import CostLearning, CostStage
 from jepa.costs.pairwise import PairwiseCost
 from jepa.dataset import collect_walks
@@ -141,6 +141,24 @@ def test_elapsed_time_is_an_upper_bound_of_the_distance_to_the_goal(imagined, di
     assert set(map(tuple, goals.tolist())) == {(1, 2, 3, 4, 5, 0)}
     exact = np.array([[distances[tuple(state)] for state in walk] for walk in states.tolist()])
     assert (exact <= np.asarray(result.elapsed)).all() and (exact < np.asarray(result.elapsed)).any()
+
+
+def test_forward_walks_take_their_actions_and_seldom_turn_back(walks):
+    world_model = exact_world_model(ENV).build(ENV, jax.random.key(0))
+    imagination = Imagination(num_walks=256, walk_length=10, recorded_start_fraction=0.5)
+    imagine = jax.jit(lambda walks, key: imagine_forward_walks(world_model, walks, imagination, key))
+    result = imagine(walks, jax.random.key(0))
+    states = np.asarray(world_model.encoder.decode(result.latents))
+    assert states.shape == (256, 11, ENV.num_tokens)
+    after = np.asarray(jax.vmap(jax.vmap(ENV.step))(states, result.actions))
+    np.testing.assert_array_equal(after[:, :-1], states[:, 1:])
+    legal = np.asarray(jax.vmap(jax.vmap(ENV.legal_actions))(states))
+    np.testing.assert_array_equal(result.legal_actions, legal)
+    assert np.take_along_axis(legal, np.asarray(result.actions)[..., None], axis=-1).all()
+    # A corner of the board has two moves, of which one leads back: drawn twice in a row with probability 1/4.
+    turns_back = (states[:, 2:] == states[:, :-2]).all(axis=-1).mean()
+    blind = np.mean([1 / row.sum() ** 2 for row in legal[:, 1:-1].reshape(-1, ENV.num_actions)])
+    assert abs(turns_back - blind) < 0.03
 
 
 # --- Targets and the alarm of leaking time, in a world whose latents are clocks.
