@@ -130,7 +130,8 @@ def from_json(content: Any) -> Any:
     """Rebuilds what `to_json` wrote; only frozen dataclasses below `jepa` are ever looked up.
 
     Raises:
-      ValueError: the content names anything else, or fields that the class does not have.
+      ValueError: the content names anything else, or fields that the class does not have, or lacks one of its fields
+        (but those of `types.added_later`).
     """
     if not isinstance(content, dict):
         return content
@@ -144,6 +145,8 @@ def from_json(content: Any) -> Any:
         raise ValueError(f"this version of the package has no {name}") from error
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
         raise ValueError(f"{name} is not a dataclass of an experiment")
+    before = {field.name: field.metadata["before"] for field in dataclasses.fields(cls) if "before" in field.metadata}
+    content = {key: to_json(value) for key, value in before.items()} | content
     known = {field.name for field in dataclasses.fields(cls)}
     given = set(content) - {"class"}
     if given != known:

@@ -36,6 +36,11 @@ def require_positive(config: Any, *names: str) -> None:
             raise ValueError(f"{type(config).__name__}.{name} must be above 0; got {getattr(config, name)}")
 
 
+def added_later(default: Any, *, before: Any) -> Any:
+    """Returns a field that runs from before it do not have in their config.json; they are read with `before`."""
+    return dataclasses.field(default=default, metadata={"before": before})
+
+
 @pytree
 class Goal:
     """What is to be reached; one layout for the three kinds of goal (see `envs.base.GoalKind`).

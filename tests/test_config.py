@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import pytest
 
 from jepa import config as config_module
+from jepa.actors.learning import ActorLearning
 from jepa.agents.latent_planner import LatentPlanner
 from jepa.config import Experiment, debug, differences, from_json, is_refusal, load_config, to_json
 from jepa.envs.pocket_cube import PocketCube
@@ -203,6 +204,16 @@ def test_json_with_other_fields_is_refused():
     for damaged in (content | {"sede": 1}, {name: content[name] for name in content if name != "seed"}):
         with pytest.raises(ValueError, match=r"jepa\.config\.Experiment has no .* and needs"):
             from_json(damaged)
+
+
+def test_json_from_before_a_field_was_added_is_read_as_it_was_then():
+    content = to_json(ActorLearning(origin_fraction=0.25))
+    del content["forward"]
+    assert from_json(content) == ActorLearning(origin_fraction=0.25, forward=False)
+    assert from_json(content | {"forward": True}).forward
+    del content["origin_fraction"]
+    with pytest.raises(ValueError, match=r"needs \['origin_fraction'\]"):
+        from_json(content)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from jepa.hindsight import GoalRules, ReachedGoals, goals_in_hindsight
 from jepa.latents import leave_open, worst_slot_difference
 from jepa.mesh import check_divisible, shard_batch
 from jepa.training import FrozenWorldModelStage, Schedule, TrainState, WorldModelStage
-from jepa.types import Trajectories, pytree
+from jepa.types import Trajectories, added_later, pytree
 
 _NUM_DIAGNOSED = 16
 
@@ -51,7 +51,7 @@ class ActorLearning:
     origin_fraction: float = 0.5
     """Share of the states whose goal is where the recorded walk began, or, forwards, where the imagined one ends; for
     the others it is any state between. 1 gives everything to that goal, for domains of which it is the only one."""
-    forward: bool = False
+    forward: bool = added_later(False, before=False)
     """Whether the actor learns which action was taken towards a later state, not which leads back to an earlier one:
     for moves that cannot be undone and goals that leave something open."""
     schedule: Schedule = Schedule(num_updates=4000, batch_size=1024, learning_rate=2e-3)
