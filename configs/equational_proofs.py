@@ -7,8 +7,8 @@ Command:   python train.py configs/equational_proofs.py && python eval.py runs/e
            python eval.py runs/equational_proofs/seed0 --env.refutable-fraction 0.5 --num-problems 400
 Hardware:  2 CPU cores
 Time:      11 to 15 minutes of training on one core beside other jobs
-Expect:    all of 300 proved by the fewest rewrites, at 155 nodes, no false claim (seeds 0, 1, 2); of 400 equations, half
-           of them false, all answered rightly (seed 0)
+Expect:    all of 300 proved by the fewest rewrites, at 155 nodes, no false claim (seeds 0, 1, 2); of 400 equations,
+           half of them false, all answered rightly (seed 0)
 """
 
 from jepa.actors.learning import ActorLearning
