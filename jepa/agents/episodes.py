@@ -31,11 +31,11 @@ class Episodes:
 class EpisodeState:
     """Where B running episodes stand."""
 
-    states: Int[Array, "B N"]
+    states: Int[Array, "*B N"]
     """Current states."""
     goals: Goal
     """What each is to reach."""
-    num_moves: Int[Array, " B"]
+    num_moves: Int[Array, "*B"]
     """Moves made in each."""
 
 
@@ -43,10 +43,12 @@ class EpisodeState:
 class Step:
     """What one move of B episodes led to."""
 
+    before: EpisodeState
+    """Where they stood before it."""
     codes: Float[Array, "*B D"]
-    """State before the move, as codes."""
+    """States before the move, as codes."""
     goals: Float[Array, "*B D"]
-    """Goal, as codes."""
+    """Goals, as codes."""
     legal: Bool[Array, "*B A"]
     """Legal actions before the move."""
     actions: Int[Array, "*B"]

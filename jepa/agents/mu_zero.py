@@ -10,14 +10,16 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jepa.actors.base import Actor, log_proposals, proposals
+from jepa.actors.base import Actor, proposals
 from jepa.actors.residual_mlp import ResidualMLPActor
+from jepa.agents.alpha_zero import policy_error
 from jepa.agents.base import Params, PlanFunction
-from jepa.agents.episodes import Episodes, Step
+from jepa.agents.episodes import Episodes, EpisodeState, Step
 from jepa.agents.exact_model import exact_codes, exact_goal_codes
 from jepa.agents.guided_search import moves_of_value
 from jepa.agents.offline import rebuilt
-from jepa.agents.rollouts import RolloutAgent, RolloutStage, outcomes
+from jepa.agents.replay import Practice, ReplayAgent, ReplayStage, empty_replay
+from jepa.agents.rollouts import outcomes
 from jepa.encoders.residual_mlp import ResidualBlock
 from jepa.envs.base import Env
 from jepa.latents import goal_difference, normalize_slots
@@ -31,18 +33,19 @@ from jepa.types import Plan, Problem, Trajectories, pytree, require_positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MuZero(RolloutAgent):
+class MuZero(ReplayAgent):
     """Representation, dynamics and prediction, trained together on unrolled moves; nothing ties latents to states.
 
         z_0 = h(s_t),  z_k = g(z_(k-1), a_(t+k-1)),  loss_k = -p_k log pi(z_k, h(goal)) + |v(z_k, h(goal)) - G_k|^2
 
     p_k is what the search preferred and G_k the discounted outcome, as in AlphaZero. The reward is whether the goal is
     reached, read from the latent after a move. Moves are taken by Gumbel search on the learned model, so that only the
-    moves it makes count as seen; test problems are planned in latents alone.
+    moves it makes count as seen; the newest are learned from again and again. Test problems are planned in latents
+    alone.
 
     Source: Schrittwieser et al., 2020; Danihelka et al., 2022. Different here: values are scalars; the goal goes
     through the representation too; which actions are legal is learned, as a plan is made without looking at states;
-    only the moves of the round are learned from.
+    what a search preferred is not searched for anew.
     """
 
     network: Actor = ResidualMLPActor(hidden_width=256)
@@ -51,7 +54,7 @@ class MuZero(RolloutAgent):
     """A latent and an action to the next latent."""
     latent_width: int = 128
     """Width of a latent."""
-    hidden_width: int = 256
+    hidden_width: int = 512
     """Width of the hidden layers of the representation."""
     num_unrolled: int = 5
     """K, moves over which the model is unrolled."""
@@ -59,10 +62,18 @@ class MuZero(RolloutAgent):
     """What it practises on."""
     practice: GumbelTreeSearch = GumbelTreeSearch(num_simulations=16, gumbel_scale=1.0)
     """The search that chooses moves in practice."""
+    rollout_length: int = 16
+    """T, moves of each episode between two rounds of learning."""
+    num_kept: int = 32_768
+    """Newest moves that are learned from."""
+    steps_per_round: int = 32
+    """See base class."""
+    samples_per_step: int = 256
+    """See base class; with each come the moves that it is unrolled over."""
     value_weight: float = 0.5
     """Factor of the error of the value."""
     training: Schedule = Schedule(
-        num_updates=500, batch_size=4096, learning_rate=1e-3, weight_decay=1e-4, updates_per_call=1
+        num_updates=200, batch_size=8192, learning_rate=1e-3, weight_decay=1e-4, updates_per_call=1
     )
     """See base class."""
     planner: Planner = GumbelTreeSearch(num_simulations=64)
@@ -71,7 +82,13 @@ class MuZero(RolloutAgent):
     def __post_init__(self):
         """Refuses sizes that cannot be."""
         super().__post_init__()
-        require_positive(self, "latent_width", "hidden_width", "num_unrolled")
+        require_positive(self, "latent_width", "hidden_width", "num_unrolled", "rollout_length")
+        self.check_capacity(self.num_kept, self.moves_per_round)
+
+    @property
+    def moves_per_round(self) -> int:
+        """See base class; moves that are imagined are none."""
+        return self.episodes.num_envs * self.rollout_length
 
     def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
         """See base class; the recorded moves are not looked at."""
@@ -146,10 +163,8 @@ class _Networks(nnx.Module):
 class _Windows:
     """Moves, and for each the K that follow; what lies behind the end of an episode or of the round is left out."""
 
-    codes: Float[Array, "*B N"]
-    """State before the first move, as codes."""
-    goals: Float[Array, "*B N"]
-    """Goal, as codes."""
+    before: EpisodeState
+    """State before the first move, and goal."""
     actions: Int[Array, "*B K"]
     """The moves."""
     is_state: Bool[Array, "*B K+1"]
@@ -166,11 +181,26 @@ class _Windows:
     """If it is."""
 
 
-class _MuZeroStage(RolloutStage):
+class _MuZeroStage(ReplayStage):
     name = "model"
 
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         return _Networks(self.config, self.env, rngs)
+
+    def init_target(self, params: Params) -> Practice:
+        episodes = super().init_target(params)
+        ahead, num_actions = self.config.num_unrolled, self.env.num_actions
+        example = _Windows(
+            before=jax.tree.map(lambda leaf: leaf[0], episodes),
+            actions=jnp.zeros(ahead, jnp.int32),
+            is_state=jnp.zeros(ahead + 1, bool),
+            legal=jnp.zeros((ahead + 1, num_actions), bool),
+            policy=jnp.zeros((ahead + 1, num_actions)),
+            returns=jnp.zeros(ahead + 1),
+            is_judged=jnp.zeros(ahead + 1, bool),
+            reached=jnp.zeros(ahead + 1, bool),
+        )
+        return Practice(episodes=episodes, replay=empty_replay(example, self.config.num_kept))
 
     def update(self, state: TrainState, data: tuple) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
         config, module = self.config, self.module(state.params)
@@ -180,11 +210,11 @@ class _MuZeroStage(RolloutStage):
         def act(codes, goals, legal, key):
             return config.practice.decide(model, module.represent(codes), module.represent(goals)[:, None], key, legal)
 
-        episodes, steps, policy = self.play(state.target, act, config.rollout_length, play_key)
+        episodes, steps, policy = self.play(state.target.episodes, act, config.rollout_length, play_key)
         codes, goals = self.codes(episodes)
         last_values = module.value(module.represent(codes), module.represent(goals))[:, 0]
         returns = outcomes(steps, last_values, config.practice.discount)
-        return self.learn(state, episodes, steps, self._windows(steps, policy, returns), learn_key)
+        return self.learn_from_practice(state, episodes, steps, self._windows(steps, policy, returns), learn_key)
 
     def _windows(self, steps: Step, policy: Float[Array, "T B A"], returns: Float[Array, "T B"]) -> _Windows:
         length, ahead = len(returns), jnp.arange(self.config.num_unrolled + 1)
@@ -200,8 +230,7 @@ class _MuZeroStage(RolloutStage):
         start = jax.vmap(lambda codes, goals: goal_difference(codes, goals, self.env.num_tokens))(*pairs)
         before = lambda leaf, first: jnp.concatenate([first, leaf[..., :-1]], axis=-1)  # noqa: E731
         return _Windows(
-            codes=steps.codes,
-            goals=steps.goals,
+            before=steps.before,
             actions=along(steps.actions)[..., :-1],
             is_state=is_state,
             legal=along(steps.legal),
@@ -213,17 +242,17 @@ class _MuZeroStage(RolloutStage):
 
     def loss(self, params: dict, samples: _Windows) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
         module, num_unrolled = self.module(params), self.config.num_unrolled
-        latents, goals = module.unroll(samples.codes, samples.actions), module.represent(samples.goals)[:, None]
+        codes, goals = self.codes(samples.before)
+        latents, goals = module.unroll(codes, samples.actions), module.represent(goals)[:, None]
         weights = jnp.where(jnp.arange(num_unrolled + 1) == 0, 1.0, 1.0 / num_unrolled)
-        log_probs = log_proposals(module.policy(latents, goals), samples.legal)
-        policy_error = -jnp.where(samples.legal, samples.policy * jnp.where(samples.legal, log_probs, 0.0), 0.0).sum(-1)
+        search_error = policy_error(module.policy(latents, goals), samples.policy, samples.legal)
         value_error = (module.value(latents, goals)[..., 0] - samples.returns) ** 2
         reached_error = optax.sigmoid_binary_cross_entropy(module.reached(latents, goals)[..., 0], samples.reached)
         legality_error = optax.sigmoid_binary_cross_entropy(module.legality(latents), samples.legal).mean(axis=-1)
-        at_states = policy_error + self.config.value_weight * value_error + legality_error
+        at_states = search_error + self.config.value_weight * value_error + legality_error
         errors = samples.is_state * at_states + samples.is_judged * reached_error
         figures = {
-            "policy_loss": jnp.mean(policy_error, where=samples.is_state),
+            "policy_loss": jnp.mean(search_error, where=samples.is_state),
             "value_loss": jnp.mean(value_error, where=samples.is_state),
             "reached_loss": jnp.mean(reached_error, where=samples.is_judged),
         }

@@ -2,7 +2,6 @@
 
 import abc
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -79,33 +78,6 @@ class OnlineAgent(OnlineLearner, GuidedSearch):
     """Such a baseline that searches on the true dynamics, too."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ReplayAgent(OnlineAgent):
-    """Such a baseline that keeps what it has seen, and so may learn from it for as long as it takes."""
-
-    steps_per_round: int = 64
-    """Gradient steps of a round, at least: where few rounds fit into the moves, each has as many more as bring the
-    samples of the whole training to those of its `training`."""
-    samples_per_step: int = 512
-    """Moves in each."""
-
-    @property
-    def gradient_steps(self) -> int:
-        """See base class."""
-        return self.steps_per_round
-
-    @property
-    def samples_per_round(self) -> int:
-        """See base class."""
-        return self.steps_per_round * self.samples_per_step
-
-    def with_rounds(self, num_rounds: int) -> "ReplayAgent":
-        """See base class."""
-        samples = self.training.num_updates * self.training.batch_size
-        steps = max(self.steps_per_round, math.ceil(samples / (num_rounds * self.samples_per_step)))
-        return super(ReplayAgent, dataclasses.replace(self, steps_per_round=steps)).with_rounds(num_rounds)
-
-
 class OnlineStage(ModuleStage):
     """Plays and learns in turns; one update is one turn, and its moves are counted.
 
@@ -167,9 +139,11 @@ class OnlineStage(ModuleStage):
             codes, goals = self.codes(episodes)
             legal = jax.vmap(self.env.legal_actions)(episodes.states)
             actions, kept = act(codes, goals, legal, act_key)
-            episodes, solved, ended = advance(self.env, self.config.episodes, episodes, actions, renew_key)
-            made = Step(codes=codes, goals=goals, legal=legal, actions=actions, solved=solved, ended=ended)
-            return episodes, (made, kept)
+            after, solved, ended = advance(self.env, self.config.episodes, episodes, actions, renew_key)
+            made = Step(
+                before=episodes, codes=codes, goals=goals, legal=legal, actions=actions, solved=solved, ended=ended
+            )
+            return after, (made, kept)
 
         episodes, (steps, kept) = jax.lax.scan(step, episodes, jnp.arange(num_steps))
         return episodes, steps, kept

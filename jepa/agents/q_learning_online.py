@@ -13,15 +13,16 @@ from jepa.agents.base import Params
 from jepa.agents.behaviour_cloning import policy_network
 from jepa.agents.episodes import EpisodeState, epsilon_after, explore, new_episodes
 from jepa.agents.offline import sample_hindsight
-from jepa.agents.online import OnlineStage, ReplayAgent
+from jepa.agents.online import OnlineAgent, OnlineStage
 from jepa.agents.q_learning import QLearning, q_loss
+from jepa.agents.replay import ReplayAgent
 from jepa.envs.base import Env, matches
 from jepa.training import Schedule, Stage, TrainState
 from jepa.types import Trajectories, pytree, require_positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OnlineQLearning(QLearning, ReplayAgent):
+class OnlineQLearning(QLearning, ReplayAgent, OnlineAgent):
     """DQN with hindsight replay: each round walks from new problems, epsilon-greedily, and keeps the newest walks.
 
     Source: as `QLearning`; replay and exploration as in DQN.
@@ -39,7 +40,8 @@ class OnlineQLearning(QLearning, ReplayAgent):
     def __post_init__(self):
         """Refuses sizes that cannot be."""
         super().__post_init__()
-        require_positive(self, "num_walks_kept", "steps_per_round", "samples_per_step")
+        ReplayAgent.__post_init__(self)
+        require_positive(self, "num_walks_kept")
         if self.num_walks_kept % self.episodes.num_envs:
             raise ValueError(
                 f"OnlineQLearning.num_walks_kept must be a multiple of the {self.episodes.num_envs} walks of a round; "

@@ -92,8 +92,8 @@ def test_the_newest_moves_are_kept():
     stage = agent.stages(GRID, NOTHING, jax.random.key(0), data_mesh())[0]
     counts = []
     for state, _ in stage.run(stage.init(), {}):
-        counts.append(int(state.target.count))
-        filled = np.asarray(state.target.kept.policy.sum(axis=1))
+        counts.append(int(state.target.replay.count))
+        filled = np.asarray(state.target.replay.samples.policy.sum(axis=1))
         np.testing.assert_allclose(filled[: min(counts[-1], 60)], 1.0, atol=1e-4)  # a distribution in each place taken
         assert (filled[counts[-1] :] == 0).all()
     assert counts == [24, 48, 72, 96]  # the last two wrapped around

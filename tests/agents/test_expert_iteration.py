@@ -54,8 +54,7 @@ def test_it_gains_from_round_to_round(rounds):
 def test_only_moves_on_the_way_to_a_goal_are_kept(rounds):
     """Every kept move is legal, and the policy that imitates them would not be asked to stand still at its goal."""
     _, states, _ = rounds
-    kept = states[3].target
-    count = int(kept.count)
+    count, kept = int(states[3].target.count), states[3].target.samples
     assert 0 < count < AGENT.num_kept
     before, actions = jnp.asarray(kept.states[:count]), jnp.asarray(kept.actions[:count])
     legal = jax.vmap(TILES.legal_actions)(before)
@@ -72,7 +71,7 @@ def test_the_oldest_moves_are_overwritten():
     stage = stage_of(dataclasses.replace(AGENT, num_kept=1600))
     *_, (state, _) = stage.run(stage.init(), {})
     assert int(state.target.count) > 1600
-    assert (state.target.states.sum(axis=1) == 15).all()  # every place holds a board
+    assert (state.target.samples.states.sum(axis=1) == 15).all()  # every place holds a board
 
 
 def test_a_round_is_charged_for_its_searches():

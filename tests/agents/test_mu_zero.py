@@ -31,6 +31,9 @@ AGENT = MuZero(
     episodes=Episodes(num_envs=32, max_scramble=10, episode_length=12),
     practice=GumbelTreeSearch(num_simulations=8, gumbel_scale=1.0),
     rollout_length=8,
+    num_kept=2048,
+    steps_per_round=16,
+    samples_per_step=64,
     training=Schedule(num_updates=30, batch_size=1024, learning_rate=5e-3, updates_per_call=10),
     planner=GumbelTreeSearch(num_simulations=8, horizon=8),
 )
@@ -58,7 +61,7 @@ def test_windows_end_with_their_episode_and_with_the_round():
     def act(codes, goals, legal, key):
         return legal.argmax(axis=-1), None
 
-    _, steps, _ = jax.jit(lambda episodes: stage.play(episodes, act, 3, jax.random.key(0)))(state.target)
+    _, steps, _ = jax.jit(lambda episodes: stage.play(episodes, act, 3, jax.random.key(0)))(state.target.episodes)
     solved = jnp.zeros_like(steps.solved).at[1, 0].set(True)
     steps = jax.tree.map(lambda leaf: leaf[:, :1], dataclasses.replace(steps, solved=solved, ended=solved))
     windows = stage._windows(steps, steps.legal.astype(jnp.float32), jnp.array([[0.9], [1.0], [0.5]]))
@@ -79,3 +82,5 @@ def test_only_moves_that_are_made_are_counted():
 def test_sizes_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match="MuZero.num_unrolled must be above 0"):
         MuZero(num_unrolled=0)
+    with pytest.raises(ValueError, match="MuZero.num_kept must hold the 1024 moves of a round; got 100"):
+        MuZero(num_kept=100)
