@@ -34,7 +34,7 @@ class EvolutionStrategies(OnlineAgent):
     Source: Salimans et al., 2017.
     """
 
-    network: Actor = ResidualMLPActor(hidden_width=128)
+    network: Actor = ResidualMLPActor()
     """The policy."""
     episodes: Episodes = Episodes(num_envs=32)
     """The problems of a round, and how many moves each may take."""
