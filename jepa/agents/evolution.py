@@ -16,12 +16,15 @@ from jepa.agents.behaviour_cloning import policy_network
 from jepa.agents.episodes import Episodes, EpisodeState, new_episodes
 from jepa.agents.guided_search import Guide, policy_guide
 from jepa.agents.offline import rebuilt
-from jepa.agents.online import OnlineAgent, OnlineStage
+from jepa.agents.online import LEAST_ROUNDS, OnlineAgent, OnlineStage
 from jepa.envs.base import Env, matches
 from jepa.planners.base import Planner
 from jepa.planners.proposal_search import ProposalSearch
 from jepa.training import Schedule, Stage, TrainState
 from jepa.types import Trajectories, require_positive
+
+LEAST_PAIRS = 8
+"""Perturbations of a round below which there are not fewer of them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,16 @@ class EvolutionStrategies(OnlineAgent):
     def samples_per_round(self) -> int:
         """See base class: the policies that are tried."""
         return 2 * self.num_pairs
+
+    def within(self, num_transitions: int) -> "EvolutionStrategies":
+        """See base class; where few rounds would fit, fewer perturbations are tried before fewer episodes are played.
+
+        All perturbations of a round face the same problems, so that with fewer problems their ranks become a lottery.
+        """
+        agent = self
+        while agent.moves_per_round * LEAST_ROUNDS > num_transitions and agent.num_pairs >= 2 * LEAST_PAIRS:
+            agent = dataclasses.replace(agent, num_pairs=agent.num_pairs // 2)
+        return super(EvolutionStrategies, agent).within(num_transitions)
 
     def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
         """See base class; the recorded moves are not looked at."""

@@ -36,6 +36,13 @@ def test_moves_of_all_perturbations_are_counted():
     assert AGENT.within(100_000).training.num_updates == 10  # whole compiled calls of five rounds
 
 
+def test_few_moves_are_many_rounds_of_few_perturbations():
+    few = AGENT.within(20_000)
+    assert (few.num_pairs, few.episodes.num_envs, few.training.num_updates) == (8, 8, 15)
+    assert few.moves_per_round * few.training.num_updates <= 20_000
+    assert few.training.batch_size == 16  # policies that are tried in a round
+
+
 def test_sizes_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match="noise"):
         dataclasses.replace(AGENT, noise=0.0)
