@@ -2,7 +2,7 @@
 
 Claim:     one latent per cubie and one matrix per turn are an exact model of 4.3 x 10^19 states.
 Command:   python train.py configs/rubiks_cube.py && python eval.py runs/rubiks_cube/seed0 --problems cube3.npz
-Expect:    every problem, by 33 to 34 moves at about 20,000 nodes (seeds 0, 1); 31 minutes of training on two CPU cores
+Expect:    every problem, by 33 to 35 moves at about 20,000 nodes (seeds 0, 1, 2); 31 minutes of training on two cores
 """
 
 from jepa.actors.learning import ActorLearning
