@@ -1,17 +1,21 @@
-"""Countdown, our method as shipped, and the sizes that all methods have on this domain.
+"""Countdown, our method with a cost as wide as other methods' networks, and the sizes that all have on this domain.
 
 Command:   python eval.py compare configs/comparison/countdown_*.py
 """
 
+import dataclasses
 from pathlib import Path
 
 from jepa.agents.episodes import Episodes
 from jepa.config import load_config
+from jepa.costs.pairwise import PairwiseCost
 from jepa.planners.proposal_search import ProposalSearch
 from jepa.planners.random_shooting import RandomShooting
 from jepa.planners.tree_search import GumbelTreeSearch
 
 config = load_config(Path(__file__).parents[1] / "countdown.py")
+cost = dataclasses.replace(config.agent.cost, head=PairwiseCost(hidden_width=512))
+config = dataclasses.replace(config, agent=dataclasses.replace(config.agent, cost=cost))
 
 # Planners of about as many nodes: 216 nodes of three plies for each, which is what our beam generates.
 EPISODES = Episodes(num_envs=128, max_scramble=3, episode_length=3)

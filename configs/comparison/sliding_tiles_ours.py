@@ -1,10 +1,14 @@
-"""8-puzzle, our method as shipped: world model, cost on imagined walks, beam search in latents.
+"""8-puzzle, our method with a cost as wide as the networks of all other methods; otherwise as shipped.
 
 Command:   python eval.py compare configs/comparison/sliding_tiles_*.py
 """
 
+import dataclasses
 from pathlib import Path
 
 from jepa.config import load_config
+from jepa.costs.euclidean import EuclideanCost
 
 config = load_config(Path(__file__).parents[1] / "sliding_tiles.py")
+cost = dataclasses.replace(config.agent.cost, head=EuclideanCost(hidden_width=512))
+config = dataclasses.replace(config, agent=dataclasses.replace(config.agent, cost=cost))
