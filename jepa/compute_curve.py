@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jepa.agents.base import Agent
+from jepa.agents.base import Agent, Params, ScoreFunction
 from jepa.config import to_json
 from jepa.evaluation import Evaluation, PlanRecords, exact_lengths, load_problems, solve
 from jepa.mesh import data_mesh
@@ -23,6 +23,9 @@ from jepa.types import Problem
 
 Show = Callable[[str, int, int], None]
 """Receives the name of a phase with how many problems are done, and of how many."""
+
+SCORES_PER_BATCH = 8_192
+"""Plans that are scored together."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,7 +124,9 @@ def _sampled(run: Run, asked: Curve, problems: Problem, lengths: Int[np.ndarray,
     records = _solve(run, sampling, repeated, repeated_lengths, "sampled plans", show)
     shape = count, num_samples
     solved = records.solved.reshape(shape)
-    scores = learned_scores(records).reshape(shape)
+    score = agent.plan_scores(run.experiment.env)
+    scores = learned_scores(records) if score is None else _scored(score, run.params, repeated, records.actions)
+    scores = scores.reshape(shape)
     actions = records.actions.reshape(*shape, -1)
     sizes = [2**power for power in range(num_samples.bit_length()) if 2**power <= num_samples]
     return {
@@ -137,6 +142,19 @@ def _sampled(run: Run, asked: Curve, problems: Problem, lengths: Int[np.ndarray,
         "rerank_at_k": [rerank_at_k(solved, scores, k) for k in sizes],
         "consensus_at_k": [consensus_at_k(solved, actions, k) for k in sizes],
     }
+
+
+def _scored(
+    score: ScoreFunction, params: Params, problems: Problem, actions: Int[np.ndarray, "B T"]
+) -> Float[np.ndarray, " B"]:
+    """Returns the scores of all plans, in batches of one size; what the last one lacks is filled up."""
+    function, size, last = jax.jit(score), min(SCORES_PER_BATCH, len(actions)), len(actions) - 1
+    found = []
+    for first in range(0, len(actions), size):
+        rows = np.arange(first, first + size).clip(max=last)
+        batch, plans = jax.tree.map(lambda leaf, rows=rows: leaf[rows], (problems, actions))
+        found.append(np.asarray(function(params, batch, plans)))
+    return np.concatenate(found)[: len(actions)]
 
 
 def search_size(point: dict[str, Any]) -> tuple[str, int]:

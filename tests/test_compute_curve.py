@@ -5,9 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
+from jepa import compute_curve
 from jepa.compute_curve import Curve, consensus_at_k, learned_scores, rerank_at_k
 from jepa.curve_command import grade_compute
 from jepa.evaluation import PlanRecords
+from jepa.types import Goal, Problem
 
 RECORDS = PlanRecords(
     actions=np.array([[0, 1], [3, -1], [-1, -1], [1, 1]]),
@@ -25,6 +27,22 @@ def test_claims_are_chosen_by_length_and_the_rest_by_cost():
     scores = learned_scores(RECORDS)
     np.testing.assert_array_equal(np.argsort(scores), [1, 0, 3, 2])
     np.testing.assert_array_equal(scores[2:], [7.0, 2.5])
+
+
+@pytest.mark.parametrize("size", [2, 3, 100])
+def test_plans_are_scored_in_batches_of_one_size(size, monkeypatch):
+    monkeypatch.setattr(compute_curve, "SCORES_PER_BATCH", size)
+    problems = Problem(start=np.arange(5)[:, None], goal=Goal(tokens=np.zeros((5, 1), int), mask=np.ones((5, 1), bool)))
+    actions = np.arange(10).reshape(5, 2)
+    sizes = []
+
+    def score(params, problems, actions):
+        sizes.append(len(actions))  # once, while it is compiled
+        return params["factor"] * (problems.start[:, 0] + 10.0 * actions[:, 1])
+
+    scores = compute_curve._scored(score, {"factor": 2.0}, problems, actions)
+    np.testing.assert_array_equal(scores, [20, 62, 104, 146, 188])
+    assert sizes == [min(size, 5)]
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 6])

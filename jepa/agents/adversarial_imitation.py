@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jepa.actors.base import Actor
-from jepa.agents.base import Params
+from jepa.agents.base import Params, ScoreFunction
 from jepa.agents.behaviour_cloning import policy_network
 from jepa.agents.episodes import Episodes, Step, new_episodes
 from jepa.agents.exact_model import exact_codes, exact_goal_codes
@@ -74,13 +74,32 @@ class AdversarialImitation(PPO):
 
     def guide(self, env: Env, params: Params) -> Guide:
         """See base class: the policy proposes, and the value of the learned reward is the cost."""
-        module = rebuilt(lambda rngs: _Imitator(self.network, env, rngs), params[_ImitationStage.name])
+        module = self._rebuilt(env, params)
 
         def cost(codes: Float[Array, "B C D"], goals: Float[Array, "B K D"]) -> Float[Array, "B C"]:
             discounted = -module.value(codes[:, :, None], goals[:, None]).max(axis=-1) / np.log(2)
             return moves_of_value(1 - (1 - self.discount) * discounted, self.discount)
 
         return dataclasses.replace(policy_guide(module.policy), cost=cost)
+
+    def plan_scores(self, env: Env) -> ScoreFunction:
+        """See base class: minus the learned reward of all moves of a plan, whether they arrive or not."""
+
+        def minus_reward(params: Params, problems: Problem, actions: Int[Array, "B T"]) -> Float[Array, " B"]:
+            module, goals = self._rebuilt(env, params), exact_goal_codes(env, problems.goal)
+
+            def move(states: Int[Array, "B N"], chosen: Int[Array, " B"]):
+                is_move, chosen = chosen >= 0, jnp.maximum(chosen, 0)
+                rewards = _rewards(module.expert_logits(exact_codes(env, states), goals, chosen))
+                moved = jax.vmap(env.step)(states, chosen)
+                return jnp.where(is_move[:, None], moved, states), jnp.where(is_move, rewards, 0.0)
+
+            return -jax.lax.scan(move, problems.start, actions.T)[1].sum(axis=0)
+
+        return minus_reward
+
+    def _rebuilt(self, env: Env, params: Params) -> "_Imitator":
+        return rebuilt(lambda rngs: _Imitator(self.network, env, rngs), params[_ImitationStage.name])
 
 
 class _Imitator(ActorCritic):
@@ -95,6 +114,11 @@ class _Imitator(ActorCritic):
     ) -> Float[Array, "*B"]:
         """Returns how much more likely moves are the expert's, as a logarithm."""
         return jnp.take_along_axis(self.discriminator(codes, goals), actions[..., None], axis=-1)[..., 0]
+
+
+def _rewards(logits: Float[Array, "*B"]) -> Float[Array, "*B"]:
+    """Returns log D of moves."""
+    return jax.nn.log_sigmoid(jnp.clip(logits, -MAX_LOGIT, MAX_LOGIT))
 
 
 @pytree
@@ -133,8 +157,7 @@ class _ImitationStage(PPOStage):
         return replicate(expert, self.mesh)
 
     def rewards(self, module: _Imitator, steps: Step) -> Float[Array, "T B"]:
-        logits = module.expert_logits(steps.codes, steps.goals, steps.actions)
-        return jax.nn.log_sigmoid(jnp.clip(logits, -MAX_LOGIT, MAX_LOGIT))
+        return _rewards(module.expert_logits(steps.codes, steps.goals, steps.actions))
 
     def worth_after_end(self, steps: Step, values: Float[Array, "T B"]) -> Float[Array, "T B"]:
         return jnp.where(steps.solved, 0.0, values)

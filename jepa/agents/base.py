@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from jax.sharding import Mesh
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Int, Key
 
 from jepa.envs.base import Env
 from jepa.training import Stage
@@ -17,6 +17,9 @@ Params = Mapping[str, Any]
 PlanFunction = Callable[[Params, Problem, Key[Array, ""]], Plan]
 """Parameters and a batch of problems to plans; pure and jittable. Parameters are an argument, not closed over: as
 constants of the compiled program they would be stored in it, and compiled for anew with every change."""
+ScoreFunction = Callable[[Params, Problem, Int[Array, "B T"]], Float[Array, " B"]]
+"""Parameters, a batch of problems and the actions of a plan for each (-1 behind its end) to scores, less being better;
+pure and jittable."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,3 +44,10 @@ class Agent(abc.ABC):
     @abc.abstractmethod
     def plan_function(self, env: Env) -> PlanFunction:
         """Returns how problems are solved with the trained parameters."""
+
+    def plan_scores(self, env: Env) -> ScoreFunction | None:
+        """Returns the learned score that chooses among sampled plans of one problem, for an agent that has one.
+
+        None, the default, leaves it to what the plans say of themselves: that they arrive, or their predicted costs.
+        """
+        return None

@@ -10,6 +10,7 @@ import pytest
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.adversarial_imitation import AdversarialImitation, expert_moves
 from jepa.agents.episodes import Episodes
+from jepa.agents.exact_model import exact_codes
 from jepa.behaviours import RandomWalks
 from jepa.config import Experiment
 from jepa.dataset import collect_walks
@@ -51,6 +52,23 @@ def test_it_solves_nearly_every_board_and_its_value_leads_a_search_on_shortest_w
     assert plan.claims_solved.all()
     lengths = np.asarray((plan.actions >= 0).sum(axis=1))
     assert (lengths - LIGHTS.optimal_lengths(problems)).mean() < 0.2
+
+
+def test_plans_are_scored_by_the_learned_reward_of_their_moves_and_of_nothing_else():
+    stage = AGENT.stages(LIGHTS, NOTHING, jax.random.key(0), data_mesh())[0]
+    params = {stage.name: stage.init().params}
+    module, problems = stage.module(params[stage.name]), jax.tree.map(lambda leaf: leaf[100:104], all_boards())
+    actions = np.array([[3, 5, 8], [3, -1, -1], [-1, -1, -1], [5, 3, -1]])
+    by_hand = []
+    for start, plan in zip(problems.start, actions, strict=True):
+        state, goal, total = start, exact_codes(LIGHTS, jnp.zeros(9, jnp.int32)), 0.0
+        for action in jnp.asarray(plan[plan >= 0]):
+            logit = module.discriminator(exact_codes(LIGHTS, state)[None], goal[None])[0, action]
+            total, state = total + np.log1p(np.exp(-logit)), LIGHTS.step(state, action)
+        by_hand.append(total)
+    scores = AGENT.plan_scores(LIGHTS)(params, problems, jnp.asarray(actions))
+    np.testing.assert_allclose(scores, by_hand, rtol=1e-4, atol=1e-6)
+    assert scores[2] == 0 and (scores[jnp.array([0, 1, 3])] > 0).all()
 
 
 def test_every_move_of_the_expert_is_on_a_shortest_way():
