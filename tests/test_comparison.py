@@ -699,7 +699,7 @@ def test_command_line_runs_a_comparison_and_reports_it(place, monkeypatch, capsy
         (["compare", "a.py", "--seeds", "one"], "--seeds"),
         (["compare", "a.py", "--seds", "1"], "--seeds"),
         (["report", "no/such"], "no cell is in no/such"),
-        (["report"], "PATH"),
+        (["report"], "came none"),
     ],
 )
 def test_mistakes_end_with_a_message_and_exit_code_1(monkeypatch, capsys, words, expected):

@@ -78,7 +78,7 @@ def root(tmp_path) -> Path:
 
 
 def one_table(root: Path) -> Table:
-    (table,) = make_tables(read_comparison(root, {}))
+    (table,) = make_tables(read_comparison([root], {}))
     return table
 
 
@@ -167,11 +167,11 @@ def test_a_table_per_budget_if_all_domains_have_the_same_budgets(tmp_path):
     for budget in (28, 1400):
         add(tmp_path, "a", CUBE, 0, "x", budget=budget)
         add(tmp_path, "b", TILES, 0, "x", budget=budget)
-    found = make_tables(read_comparison(tmp_path, {}))
+    found = make_tables(read_comparison([tmp_path], {}))
     assert [table.title for table in found] == ["28 transitions", "1,400 transitions"]
     assert [len(table.columns) for table in found] == [2, 2]
     add(tmp_path, "c", SlidingTiles(), 0, "x", budget=42)
-    (table,) = make_tables(read_comparison(tmp_path, {}))
+    (table,) = make_tables(read_comparison([tmp_path], {}))
     assert [(column.domain, column.num_transitions) for column in table.columns] == [
         ("pocket_cube", 28), ("pocket_cube", 1400), ("sliding_tiles_2x3", 28), ("sliding_tiles_2x3", 1400),
         ("sliding_tiles_3x3", 42),
@@ -189,7 +189,7 @@ def test_configs_that_would_be_one_row_get_rows_of_their_own(tmp_path):
 def test_a_summary_may_name_its_method_and_its_unfinished_seeds_go_with_it(tmp_path):
     add(tmp_path, "a", CUBE, 0, "x", method="jepa", domain="cube")
     add_unfinished(tmp_path, "a", CUBE, 1, status="failed")
-    assert {(result.method, result.domain) for result in read_comparison(tmp_path, {})} == {("jepa", "cube")}
+    assert {(result.method, result.domain) for result in read_comparison([tmp_path], {})} == {("jepa", "cube")}
 
 
 def test_cells_on_other_problems_than_their_domain_do_not_count(tmp_path):
@@ -197,7 +197,7 @@ def test_cells_on_other_problems_than_their_domain_do_not_count(tmp_path):
     add(tmp_path, "a", CUBE, 1, "x.")
     add(tmp_path, "a", CUBE, 2, "..", problems=[8, 9])
     add(tmp_path, "b", TILES, 0, "..", problems=[8, 9])
-    results = read_comparison(tmp_path, {})
+    results = read_comparison([tmp_path], {})
     assert [result.status for result in results] == ["finished", "finished", "other problems", "finished"]
     assert make_tables(results)[0].success("LatentPlanner", CUBE_28).value == 0.75
     assert "| a/28/seed2 | other problems |" in markdown(make_tables(results), results, [])
@@ -209,7 +209,7 @@ def test_damaged_cells_are_named(tmp_path):
     (add(tmp_path, "a", CUBE, 2, "xx") / "summary.json").write_text("{")
     (add(tmp_path, "lost", CUBE, 0, "xx") / "cell.json").unlink()
     add(tmp_path, "a", CUBE, 3, "xx").rename(good.with_name("old1-seed3"))  # What was set aside does not count.
-    results = read_comparison(tmp_path, {})
+    results = read_comparison([tmp_path], {})
     assert [(result.name, result.status) for result in results] == [
         ("a/28/seed0", "finished"), ("a/28/seed1", "damaged"), ("a/28/seed2", "damaged"), ("lost/28/seed0", "damaged"),
     ]  # fmt: skip
@@ -221,7 +221,7 @@ def test_damaged_cells_are_named(tmp_path):
 
 def test_what_a_comparison_refuses_to_take_counts_as_that(root):
     refused = {"cube_jepa/28/seed0": ("changed", "it was run otherwise: width: 1 -> 2")}
-    results = read_comparison(root, refused)
+    results = read_comparison([root], refused)
     assert one_table(root).success("LatentPlanner", CUBE_28).value == 0.75
     assert make_tables(results)[0].success("LatentPlanner", CUBE_28).value == 5 / 8
     assert "| cube_jepa/28/seed0 | changed | it was run otherwise: width: 1 -> 2 |" in markdown([], results, [])
@@ -229,14 +229,17 @@ def test_what_a_comparison_refuses_to_take_counts_as_that(root):
 
 def test_an_empty_folder_is_no_comparison(tmp_path):
     with pytest.raises(ValueError, match="no cell is in"):
-        read_comparison(tmp_path, {})
+        read_comparison([tmp_path], {})
 
 
 # ---- files
 
 
+FILES = ["comparison.md", "comparison.tex", "comparison.csv", "cells.jsonl"]
+
+
 def report_on(root: Path) -> list[Path]:
-    results = read_comparison(root, {})
+    results = read_comparison([root], {})
     return write_report(make_tables(results), results, root)
 
 
@@ -248,7 +251,7 @@ def plain_intervals(monkeypatch):
 
 
 def test_markdown_snapshot(root, plain_intervals):
-    results = read_comparison(root, {})
+    results = read_comparison([root], {})
     text = markdown(make_tables(results), results, ["A note."])
     tables, _, notes = text.partition("\n\nSolved: ")
     assert (
@@ -355,7 +358,7 @@ def test_latex_prints_every_character_as_it_is():
 
 
 def test_ledger_has_a_line_per_cell_with_all_that_it_was_charged_for(root):
-    rows = list(csv.DictReader(ledger(read_comparison(root, {})).splitlines()))
+    rows = list(csv.DictReader(ledger(read_comparison([root], {})).splitlines()))
     assert len(rows) == 12
     assert rows[0] == {
         "config": "cube_jepa", "method": "LatentPlanner", "domain": "pocket_cube", "budget": "28",
@@ -374,13 +377,13 @@ def test_ledger_has_a_line_per_cell_with_all_that_it_was_charged_for(root):
 
 def test_crowding_is_said(tmp_path):
     add(tmp_path, "a", CUBE, 0, "x", fields={"jobs": 3})
-    results = read_comparison(tmp_path, {})
+    results = read_comparison([tmp_path], {})
     assert "Up to 3 cells ran at the same time" in markdown(make_tables(results), results, [])
 
 
 def test_printed_report_names_what_is_missing(root, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    results = read_comparison(root, {})
+    results = read_comparison([root], {})
     print_report(make_tables(results), results)
     out = capsys.readouterr().out
     rows = [re.split("  +", line.strip()) for line in out.splitlines()]
@@ -394,9 +397,9 @@ def test_report_has_tables_and_figures_without_dates(root):
     paths = report_on(root)
     names = ["success_by_transitions", "success_by_nodes", "performance_profiles", "probability_of_improvement"]
     figures = [f"{name}.{kind}" for name in names for kind in ("pdf", "png")]
-    assert [path.name for path in paths] == ["comparison.md", "comparison.tex", "comparison.csv", *figures]
+    assert [path.name for path in paths] == [*FILES, *figures]
     assert "No figures" not in paths[0].read_text()
-    for pdf, png in zip(paths[3::2], paths[4::2], strict=True):
+    for pdf, png in zip(paths[4::2], paths[5::2], strict=True):
         content = pdf.read_bytes()
         assert content.startswith(b"%PDF-") and b"CreationDate" not in content  # The same results, the same file.
         assert png.read_bytes().startswith(b"\x89PNG")
@@ -433,7 +436,7 @@ def test_more_and_less_search_and_samples_by_hand(root):
     one, two = sampled_plans(group)
     assert (one.k, one.passed, one.nodes, one.num_seeds) == (1, 0.5, 8.0, 2)
     assert (two.k, two.passed, two.reranked, two.consensus, two.nodes) == (2, 0.75, 0.75, 0.5, 16.0)
-    results = read_comparison(root, {})
+    results = read_comparison([root], {})
     text = markdown(make_tables(results), results, [])
     assert "| pocket_cube | LatentPlanner | 0.25 | 25.0 [" in text and "] | 250 | 3 |" in text
     assert "| pocket_cube | LatentPlanner | 2 | 75.0 | 75.0 | 50.0 | 16 | 2 |" in text
@@ -452,7 +455,7 @@ def test_a_curve_of_another_experiment_does_not_count(root):
 def test_without_matplotlib_the_report_says_so(root, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     paths = report_on(root)
-    assert [path.name for path in paths] == ["comparison.md", "comparison.tex", "comparison.csv"]
+    assert [path.name for path in paths] == FILES
     assert 'No figures: they need matplotlib; install it with: pip install -e ".[figures]"' in paths[0].read_text()
 
 

@@ -26,7 +26,7 @@ from jepa.comparison.folders import (
 from jepa.comparison.jobs import LocalJob, StartJob, num_usable_cores, python_commands, thread_limits
 from jepa.comparison.progress import progress
 from jepa.comparison.report import print_report, write_report
-from jepa.comparison.results import read_comparison
+from jepa.comparison.results import cell_folders, read_comparison
 from jepa.comparison.runner import run_cells
 from jepa.comparison.slurm import slurm_starter
 from jepa.comparison.tables import make_tables
@@ -41,8 +41,26 @@ _ONLY_ON_REQUEST = (FAILED, DAMAGED, CHANGED)
 class ReportCommand:
     """What `eval.py report` is to do."""
 
-    folder: tyro.conf.Positional[Path]
-    """Folder of a comparison, such as runs/comparison."""
+    sources: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of comparisons, such as runs/comparison, or their files cells.jsonl; of a cell that several have, the
+    last one counts that is finished."""
+    output_dir: Path | None = None
+    """Folder of the report; that of the comparison if not given, and there is but one."""
+
+    def __post_init__(self):
+        """Refuses a report of nothing, of many to nowhere, and one that would hide cells."""
+        if not self.sources:
+            raise ValueError("expected the folder of a comparison, such as runs/comparison; came none")
+        if self.output_dir is None and len(self.sources) > 1:
+            raise ValueError(f"a report of {len(self.sources)} comparisons needs --output-dir")
+        if cell_folders(self.output) and self.output.resolve() not in [path.resolve() for path in self.sources]:
+            raise ValueError(f"--output-dir {self.output} has cells of its own; name it among the comparisons, too")
+
+    @property
+    def output(self) -> Path:
+        """The folder of the report."""
+        (first, *_) = self.sources
+        return self.output_dir or (first.parent if first.is_file() else first)
 
 
 def compare(arguments: Sequence[str]) -> int:
@@ -62,14 +80,14 @@ def compare(arguments: Sequence[str]) -> int:
 
 
 def report_comparison(arguments: Sequence[str]) -> int:
-    """Writes the report of a comparison, finished or not, without running anything.
+    """Writes the report of comparisons, finished or not, without running anything.
 
     Raises:
-      ValueError: there is no comparison in the folder.
+      ValueError: there is no comparison in a folder, or the output is nowhere.
     """
-    about = "Writes comparison.md, .tex, .csv and figures of a comparison, finished or not."
-    folder = parse_flags(ReportCommand, arguments, "report", about).folder
-    _report(folder, {})
+    about = "Writes comparison.md, .tex, .csv, cells.jsonl and figures of comparisons, finished or not."
+    command = parse_flags(ReportCommand, arguments, "report", about)
+    _report(command.sources, {}, command.output)
     return 0
 
 
@@ -106,7 +124,7 @@ def run_comparison(comparison: Comparison, cells: Sequence[Cell], programs: Path
         _say("interrupted; the same command continues every cell from its last checkpoint")
         return 128 + interruption
     unfinished = refused | {cell.name: state for cell in to_run if (state := inspect(cell))[0] != FINISHED}
-    _report(comparison.output, unfinished)
+    _report([comparison.output], unfinished, comparison.output)
     for name, (status, reason) in unfinished.items():
         _say(f"{name} is {status}; its log is {comparison.output / name / 'log.txt'}\n{_indented(reason)}")
     return 1 if unfinished else 0
@@ -124,9 +142,10 @@ def _starter(comparison: Comparison, programs: Path) -> StartJob:
     return start
 
 
-def _report(folder: Path, refused: dict[str, tuple[str, str]]) -> None:
-    results = read_comparison(folder, refused)
+def _report(sources: Sequence[Path], refused: dict[str, tuple[str, str]], folder: Path) -> None:
+    results = read_comparison(sources, refused)
     tables = make_tables(results)
+    folder.mkdir(parents=True, exist_ok=True)
     paths = write_report(tables, results, folder)
     print_report(tables, results)
     print(f"\nWritten to {', '.join(map(str, paths))}")

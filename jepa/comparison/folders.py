@@ -123,7 +123,7 @@ def read_results(folder: Path, entry: Entry) -> Results:
         raise ValueError(f"summary.json must have seed {entry.seed}, came {summary.get('seed')}")
     if summary.get("config") != entry.experiment:
         raise ValueError("summary.json is of another experiment than cell.json")
-    _require_figures(summary)
+    require_figures(summary)
     try:
         results = _results(summary, read_jsonl(folder / "records.jsonl"), _read_curve(folder, entry))
         is_same_grading = abs(results.solved.mean() - summary["solved_fraction"]) < 1e-9
@@ -136,7 +136,7 @@ def read_results(folder: Path, entry: Entry) -> Results:
     return results
 
 
-def _require_figures(summary: dict[str, Any]) -> None:
+def require_figures(summary: dict[str, Any]) -> None:
     """Raises ValueError where tables could not show a summary: beside a few names it must hold numbers."""
     types = {"method": str, "domain": str, "config": dict, "provenance": dict}
     for name, value in summary.items():
@@ -151,6 +151,12 @@ def _read_curve(folder: Path, entry: Entry) -> dict[str, Any] | None:
     curve = _read_object(folder / "curve.json")
     if curve.get("config") != entry.experiment:
         return None
+    require_curve(curve)
+    return curve
+
+
+def require_curve(curve: dict[str, Any]) -> None:
+    """Raises ValueError where tables could not show more and less compute."""
     try:
         points, samples, _ = curve["search"], curve["samples"], int(curve["num_problems"])
         for point in points:
@@ -161,7 +167,6 @@ def _read_curve(folder: Path, entry: Entry) -> dict[str, Any] | None:
             np.asarray(samples[name], float).reshape(len(samples["k"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"curve.json is damaged or of another version: {error!r}") from error
-    return curve
 
 
 def _results(summary: dict[str, Any], records: list[dict[str, Any]], curve: dict[str, Any] | None) -> Results:

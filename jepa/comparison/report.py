@@ -1,4 +1,4 @@
-"""The report of a comparison: comparison.md, comparison.tex, comparison.csv, figures, and the same in a terminal."""
+"""The report of a comparison: comparison.md, .tex and .csv, cells.jsonl, figures, and the same in a terminal."""
 
 import csv
 import io
@@ -11,10 +11,11 @@ import rich.table
 from rich import box
 from rich.console import Console
 
+from jepa.comparison.archive import ARCHIVE, Result, archive
 from jepa.comparison.compute import groups_of, sampled_plans, search_points
 from jepa.comparison.figures import write_figures
-from jepa.comparison.results import Result
 from jepa.comparison.tables import Column, Estimate, Group, Table
+from jepa.run_log import write_atomic
 
 LEDGER = (
     "num_problems", "solved_fraction", "mean_plan_length", "mean_optimal_length", "optimal_fraction",
@@ -67,9 +68,10 @@ def write_report(tables: Sequence[Table], results: Sequence[Result], folder: Pat
         "comparison.md": markdown(tables, results, notes),
         "comparison.tex": latex(tables),
         "comparison.csv": ledger(results),
+        ARCHIVE: archive(results),
     }
     for name, content in contents.items():
-        (folder / name).write_text(content, encoding="utf-8")
+        write_atomic(folder / name, content.encode())
     return [*(folder / name for name in contents), *figures]
 
 

@@ -1,63 +1,49 @@
-"""All cells of a comparison as they lie on disk, finished or not, each with the names that tables know it by."""
+"""All cells of one or several comparisons, finished or not, each with the names that tables know it by."""
 
 import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from jepa.comparison.archive import ARCHIVE, UNKNOWN, Result, read_archive
 from jepa.comparison.cells import cell_name
 from jepa.comparison.folders import DAMAGED, FINISHED, Entry, Results, read_entry, read_results
 
-UNKNOWN = "?"
-"""Method and domain of a cell whose cell.json cannot be read."""
 OTHER_PROBLEMS = "other problems"
 """Status of a finished cell that was graded on other problems than most of its domain."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Result:
-    """What is known of one cell."""
-
-    name: str
-    """Such as `pocket_cube/14000/seed0`."""
-    method: str
-    """Row of a table."""
-    domain: str
-    """Column of a table, together with the budget."""
-    num_transitions: int
-    """The budget that was asked for."""
-    seed: int
-    """Seed of training."""
-    status: str
-    """Whether it is finished, and what it is otherwise."""
-    reason: str
-    """Why it is not finished; empty if nothing is wrong."""
-    jobs: int
-    """Cells that ran at the same time on its machine, at most; 0 if unknown."""
-    results: Results | None
-    """What it has to show; None unless it is finished."""
-
-    @property
-    def config(self) -> str:
-        """Name of its config."""
-        return self.name.split("/", 1)[0]
-
-
-def read_comparison(folder: Path, refused: Mapping[str, tuple[str, str]]) -> list[Result]:
-    """Reads all cells below a folder.
+def read_comparison(sources: Sequence[Path], refused: Mapping[str, tuple[str, str]]) -> list[Result]:
+    """Reads all cells of comparisons; of a cell that several have, the last one that is finished.
 
     Args:
-      folder: Output folder of a comparison.
+      sources: Output folders of comparisons, or archives of such: a file, or a folder that has nothing but it.
       refused: By name of a cell, status and reason where more is known than its files tell.
 
     Raises:
-      ValueError: there is no cell.
+      ValueError: there is no cell, or an archive is damaged.
     """
-    folders = [path for path in folder.glob("*/[0-9]*/seed[0-9]*") if path.is_dir()]
-    if not folders:
-        raise ValueError(f"expected the folder of a comparison, but no cell is in {folder}; see `eval.py compare`")
-    results = sorted((_read(path, refused) for path in folders), key=_order)
-    return _require_same_problems(_with_names(results))
+    cells: dict[str, Result] = {}
+    for source in sources:
+        for result in _read_source(source, refused):
+            if result.results is not None or result.name not in cells or cells[result.name].results is None:
+                cells[result.name] = result
+    return _require_same_problems(_with_names(sorted(cells.values(), key=_order)))
+
+
+def cell_folders(folder: Path) -> list[Path]:
+    """Returns the folders of all cells of a comparison."""
+    return [path for path in folder.glob("*/[0-9]*/seed[0-9]*") if path.is_dir()]
+
+
+def _read_source(source: Path, refused: Mapping[str, tuple[str, str]]) -> list[Result]:
+    if source.is_file():
+        return read_archive(source)
+    if folders := cell_folders(source):
+        return [_read(path, refused) for path in folders]
+    if (source / ARCHIVE).exists():
+        return read_archive(source / ARCHIVE)
+    raise ValueError(f"expected the folder of a comparison, but no cell is in {source}; see `eval.py compare`")
 
 
 def _order(result: Result) -> tuple[str, int, int]:

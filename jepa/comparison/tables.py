@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from jepa.comparison.results import UNKNOWN, Result
+from jepa.comparison.archive import UNKNOWN, Result
 from jepa.metrics import interquartile_mean, stratified_bootstrap_interval, two_way_bootstrap_interval
 from jepa.statistics import optimality_gap, probability_of_improvement, probability_of_improvement_interval
 
