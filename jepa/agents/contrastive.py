@@ -77,7 +77,7 @@ class _ContrastiveStage(OfflineStage):
 
     def loss(self, module, target, batch, key):
         embeddings, goals = module.embed(batch.codes), module.embed_goal(batch.goals)
-        logits = -module.distance(embeddings[:, None], goals[None])
+        logits = -module.all_distances(embeddings, goals)
         labels = jnp.arange(len(logits))
         forward = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
         backward = optax.softmax_cross_entropy_with_integer_labels(logits.T, labels).mean()

@@ -28,7 +28,7 @@ class CostModule(nnx.Module):
     def all_distances(
         self, embeddings: Float[Array, "*B I E"], goals: Float[Array, "*B J E"]
     ) -> Float[Array, "*B I J"]:
-        """Returns the distances from each of I embeddings to each of J goals; without gradient, so it may round."""
+        """Returns the distances from each of I embeddings to each of J goals; where they are small it may round."""
         return self.distance(embeddings[..., :, None, :], goals[..., None, :, :])
 
     def __call__(self, latents: Float[Array, "*#B D"], goals: Float[Array, "*#B D"]) -> Float[Array, "*B"]:

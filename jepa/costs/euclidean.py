@@ -47,6 +47,8 @@ class _EuclideanCost(CostModule):
     def all_distances(
         self, embeddings: Float[Array, "*B I E"], goals: Float[Array, "*B J E"]
     ) -> Float[Array, "*B I J"]:
-        # One matrix product instead of I x J differences.
+        # One matrix product instead of I x J differences; what it rounds to nothing is 0, and has no gradient.
         squared = (embeddings**2).sum(axis=-1)[..., :, None] + (goals**2).sum(axis=-1)[..., None, :]
-        return jnp.sqrt(jnp.maximum(squared - 2 * embeddings @ goals.swapaxes(-1, -2), 0.0))
+        squared = squared - 2 * embeddings @ goals.swapaxes(-1, -2)
+        is_apart = squared > 1e-6
+        return jnp.where(is_apart, jnp.sqrt(jnp.where(is_apart, squared, 1.0)), 0.0)

@@ -61,6 +61,18 @@ def test_a_cost_is_the_distance_of_embeddings_for_all_shapes(head, latents):
     np.testing.assert_allclose(head(latents[2], latents[3]), pairs[2, 3], atol=1e-5)
 
 
+def test_all_distances_at_once_have_the_gradients_of_each(head, latents):
+    def loss(embeddings, distances):
+        logits = -distances(embeddings, head.embed_goal(latents[3:]))
+        return jnp.trace(jax.nn.log_softmax(logits))
+
+    embeddings = head.embed(latents[:3])
+    at_once = jax.grad(loss)(embeddings, head.all_distances)
+    of_each = jax.grad(loss)(embeddings, lambda left, right: head.distance(left[:, None], right[None]))
+    assert np.abs(of_each).max() > 0.01
+    np.testing.assert_allclose(at_once, of_each, atol=1e-4)
+
+
 def test_symmetric_costs_are_distances_and_others_are_positive(head, latents):
     cost = np.asarray(head(latents[:, None], latents[None]))
     if not head.is_symmetric:
