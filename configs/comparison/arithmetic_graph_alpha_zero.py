@@ -5,13 +5,15 @@ Command:   python eval.py compare configs/comparison/arithmetic_graph_*.py
 
 import dataclasses
 
-from arithmetic_graph_ours import EPISODES, TREE, config
+from arithmetic_graph_ours import EPISODES, NETWORK, TREE, config, fewer_rounds
 from pocket_cube_alpha_zero import config as on_the_cube
 
 config = dataclasses.replace(
     config,
     agent=dataclasses.replace(
         on_the_cube.agent,
+        network=NETWORK,
+        training=fewer_rounds(on_the_cube.agent.training),
         episodes=dataclasses.replace(EPISODES, num_envs=64),
         planner=TREE,
     ),

@@ -5,13 +5,15 @@ Command:   python eval.py compare configs/comparison/arithmetic_graph_*.py
 
 import dataclasses
 
-from arithmetic_graph_ours import BEAM, config
+from arithmetic_graph_ours import BEAM, NETWORK, config, fewer_samples
 from pocket_cube_gciql import config as on_the_cube
 
 config = dataclasses.replace(
     config,
     agent=dataclasses.replace(
         on_the_cube.agent,
+        network=NETWORK,
+        training=fewer_samples(on_the_cube.agent.training),
         planner=BEAM,
     ),
 )
