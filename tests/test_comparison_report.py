@@ -19,7 +19,7 @@ from jepa.comparison.tables import Column, Table, make_tables
 from jepa.config import Experiment, to_json
 from jepa.envs.pocket_cube import PocketCube
 from jepa.envs.sliding_tiles import SlidingTiles
-from jepa.metrics import stratified_bootstrap_interval, two_way_bootstrap_interval
+from jepa.metrics import stratified_bootstrap_interval, two_way_bootstrap_interval, wilson_interval
 from tests.comparison_cells import entry_json
 
 CUBE, TILES = PocketCube(), SlidingTiles(rows=2, columns=3)
@@ -91,6 +91,8 @@ def test_success_is_the_share_over_seeds_and_problems_with_the_interval_of_both(
     solved = np.array([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0]], float)
     assert estimate.value == 0.75
     assert (estimate.low, estimate.high) == two_way_bootstrap_interval(solved, np.mean)
+    all_solved = table.success("LatentPlanner", TILES_28)  # A bootstrap would be certain.
+    assert (all_solved.low, all_solved.high) == wilson_interval(4, 4)
     assert table.success("ppo_100%", TILES_28).value == 0.25
     assert table.success("ppo_100%", Column(domain="other", num_transitions=28)) is None
 
@@ -215,7 +217,7 @@ def test_damaged_cells_are_named(tmp_path):
     ]  # fmt: skip
     assert [result.method for result in results] == 3 * ["LatentPlanner"] + ["? (lost)"]
     text = markdown(make_tables(results), results, [])
-    assert "| LatentPlanner | 100.0 [100.0, 100.0] (2 damaged) | - | - |" in text
+    assert "| LatentPlanner | 100.0 [34.2, 100.0] (2 damaged) | - | - |" in text
     assert "| lost/28/seed0 | damaged | cell.json cannot be read: No such file or directory |" in text
 
 
@@ -262,16 +264,16 @@ def test_markdown_snapshot(root, plain_intervals):
 
 | method | pocket_cube | sliding_tiles_2x3 | IQM | gap |
 | --- | --- | --- | --- | --- |
-| LatentPlanner | **75.0** [0.0, 100.0] | **100.0** [100.0, 100.0] | 93.8 [50.0, 100.0] | 12.5 |
-| ppo_100% | **0.0** [0.0, 0.0] | **25.0** [0.0, 100.0] (1 failed, 1 waiting) | 12.5 (1 of 3 seeds) | 87.5 |
+| LatentPlanner | **75.0** [0.0, 100.0] | **100.0** [51.0, 100.0] | 93.8 [50.0, 100.0] | 12.5 |
+| ppo_100% | **0.0** [0.0, 49.0] | **25.0** [0.0, 100.0] (1 failed, 1 waiting) | 12.5 (1 of 3 seeds) | 87.5 |
 
 ## Details: 28 transitions
 
 | domain | method | solved | solved strictly | moves (optimal) | nodes | s / problem | seeds |
 | --- | --- | --- | --- | --- | --- | --- | --- |
 | pocket_cube | LatentPlanner | 75.0 [0.0, 100.0] | 44.4 [0.0, 100.0] | 2.71 (1.86) | 1,000 | 0.2500 | 3 of 3 |
-| pocket_cube | ppo_100% | 0.0 [0.0, 0.0] | 0.0 [0.0, 0.0] | - (-) | 0 | 0.2500 | 3 of 3 |
-| sliding_tiles_2x3 | LatentPlanner | 100.0 [100.0, 100.0] | 100.0 [100.0, 100.0] | 2.00 (2.00) | 1,000 | 0.2500 | 3 of 3 |
+| pocket_cube | ppo_100% | 0.0 [0.0, 49.0] | 0.0 [0.0, 49.0] | - (-) | 0 | 0.2500 | 3 of 3 |
+| sliding_tiles_2x3 | LatentPlanner | 100.0 [51.0, 100.0] | 100.0 [51.0, 100.0] | 2.00 (2.00) | 1,000 | 0.2500 | 3 of 3 |
 | sliding_tiles_2x3 | ppo_100% | 25.0 [0.0, 100.0] (1 failed, 1 waiting) | 25.0 [0.0, 100.0] | 2.00 (2.00) | 1,000 | - | 1 of 3 |
 
 ## Costs: 28 transitions
@@ -312,8 +314,8 @@ def test_latex_snapshot(root, plain_intervals):
 \toprule
 method & pocket\_cube & sliding\_tiles\_2x3 & IQM & gap \\
 \midrule
-LatentPlanner & \textbf{75.0} [0.0, 100.0] & \textbf{100.0} [100.0, 100.0] & 93.8 [50.0, 100.0] & 12.5 \\
-ppo\_100\% & \textbf{0.0} [0.0, 0.0] & \textbf{25.0} [0.0, 100.0] (1 failed, 1 waiting) & 12.5 (1 of 3 seeds) & 87.5 \\
+LatentPlanner & \textbf{75.0} [0.0, 100.0] & \textbf{100.0} [51.0, 100.0] & 93.8 [50.0, 100.0] & 12.5 \\
+ppo\_100\% & \textbf{0.0} [0.0, 49.0] & \textbf{25.0} [0.0, 100.0] (1 failed, 1 waiting) & 12.5 (1 of 3 seeds) & 87.5 \\
 \bottomrule
 \end{tabular}
 \end{table}
@@ -326,8 +328,8 @@ ppo\_100\% & \textbf{0.0} [0.0, 0.0] & \textbf{25.0} [0.0, 100.0] (1 failed, 1 w
 domain & method & solved & solved strictly & moves (optimal) & nodes & s / problem & seeds \\
 \midrule
 pocket\_cube & LatentPlanner & 75.0 [0.0, 100.0] & 44.4 [0.0, 100.0] & 2.71 (1.86) & 1,000 & 0.2500 & 3 of 3 \\
-pocket\_cube & ppo\_100\% & 0.0 [0.0, 0.0] & 0.0 [0.0, 0.0] & - (-) & 0 & 0.2500 & 3 of 3 \\
-sliding\_tiles\_2x3 & LatentPlanner & 100.0 [100.0, 100.0] & 100.0 [100.0, 100.0] & 2.00 (2.00) & 1,000 & 0.2500 & 3 of 3 \\
+pocket\_cube & ppo\_100\% & 0.0 [0.0, 49.0] & 0.0 [0.0, 49.0] & - (-) & 0 & 0.2500 & 3 of 3 \\
+sliding\_tiles\_2x3 & LatentPlanner & 100.0 [51.0, 100.0] & 100.0 [51.0, 100.0] & 2.00 (2.00) & 1,000 & 0.2500 & 3 of 3 \\
 sliding\_tiles\_2x3 & ppo\_100\% & 25.0 [0.0, 100.0] (1 failed, 1 waiting) & 25.0 [0.0, 100.0] & 2.00 (2.00) & 1,000 & - & 1 of 3 \\
 \bottomrule
 \end{tabular}

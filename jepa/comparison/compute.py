@@ -6,8 +6,7 @@ import math
 import numpy as np
 
 from jepa.comparison.folders import SAMPLE_FIGURES
-from jepa.comparison.tables import Column, Estimate, Group, Table
-from jepa.metrics import two_way_bootstrap_interval
+from jepa.comparison.tables import Column, Estimate, Group, Table, estimated_share
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,10 +56,8 @@ def search_points(group: Group) -> list[Point]:
 
 
 def _point(scale: float, seeds: list[tuple[float, list[int]]]) -> Point:
-    solved = np.array([one for _, one in seeds], float)
-    low, high = two_way_bootstrap_interval(solved, np.mean)
     nodes = float(np.mean([nodes for nodes, _ in seeds]))
-    success = Estimate(value=float(solved.mean()), low=low, high=high)
+    success = estimated_share(np.array([one for _, one in seeds], bool))
     return Point(scale=scale, nodes=nodes, success=success, num_seeds=len(seeds))
 
 

@@ -37,8 +37,8 @@ COSTS = {
 """Columns of the tables of costs, and the numbers in summary.json whose means over seeds they show."""
 NOTES = (
     "Solved: share of test problems whose plan the exact verifier accepts, over seeds and problems; in brackets the "
-    "95 % interval of a bootstrap over seeds and problems (with one seed, over problems only). Bold: the best of a "
-    "column and all whose interval overlaps its own.",
+    "95 % interval of a bootstrap over seeds and problems (with one seed, over problems only; where all or none is "
+    "solved, Wilson's for as many problems). Bold: the best of a column and all whose interval overlaps its own.",
     "IQM: interquartile mean over all runs, a run being one seed on one domain, with the 95 % interval of a bootstrap "
     "over seeds within each domain; gap: how far runs fall short of solving everything, on average.",
     "Moves (optimal): mean length of right plans, and of the shortest plans for the same problems. Nodes: predicted or "

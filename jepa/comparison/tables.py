@@ -6,10 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from jepa.comparison.archive import UNKNOWN, Result
-from jepa.metrics import interquartile_mean, stratified_bootstrap_interval, two_way_bootstrap_interval
+from jepa.metrics import (
+    interquartile_mean,
+    stratified_bootstrap_interval,
+    two_way_bootstrap_interval,
+    wilson_interval,
+)
 from jepa.statistics import optimality_gap, probability_of_improvement, probability_of_improvement_interval
 
 
@@ -23,6 +28,20 @@ class Estimate:
     """Lower end; NaN where there are too few seeds for an interval."""
     high: float
     """Upper end."""
+
+
+def estimated_share(solved: Bool[np.ndarray, "seeds problems"]) -> Estimate:
+    """Returns the share that is solved, with the interval of a bootstrap that draws seeds and problems anew.
+
+    Where all seeds solve all problems, or none any, there is nothing to draw, and a bootstrap would be certain: the
+    interval is Wilson's for as many problems.
+    """
+    if solved.all() or not solved.any():
+        num_problems = solved.shape[1]
+        low, high = wilson_interval(num_problems if solved.all() else 0, num_problems)
+    else:
+        low, high = two_way_bootstrap_interval(solved.astype(float), np.mean)
+    return Estimate(value=float(solved.mean()), low=low, high=high)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,9 +71,7 @@ class Group:
         """Share of problems solved, with the interval over seeds and problems; None without a finished cell."""
         if not self.finished:
             return None
-        solved = np.stack([result.results.solved for result in self.finished]).astype(float)
-        low, high = two_way_bootstrap_interval(solved, np.mean)
-        return Estimate(value=float(solved.mean()), low=low, high=high)
+        return estimated_share(np.stack([result.results.solved for result in self.finished]))
 
     @functools.cached_property
     def strict_success(self) -> Estimate | None:
@@ -66,9 +83,8 @@ class Group:
         if not known or not known[0].any() or any((other != known[0]).any() for other in known):
             return None
         found = [result.results for result in self.finished]
-        strict = np.stack([one.solved & (one.plan_lengths == one.optimal_lengths) for one in found])[:, known[0]]
-        low, high = two_way_bootstrap_interval(strict.astype(float), np.mean)
-        return Estimate(value=float(strict.mean()), low=low, high=high)
+        strict = np.stack([one.solved & (one.plan_lengths == one.optimal_lengths) for one in found])
+        return estimated_share(strict[:, known[0]])
 
     @property
     def rates(self) -> Float[np.ndarray, " seeds"]:
