@@ -17,10 +17,10 @@ from jepa.planners.tree_search import GumbelTreeSearch
 config = load_config(Path(__file__).parents[1] / "arithmetic_graph.py")
 
 # A perceptron over 168 tokens of 59 kinds would have ten million parameters and still not look a parent up. Policies
-# and values are attention over quantities instead, as our legality is, and take as many samples as our world model.
+# and values are attention over quantities instead, as our legality is, and take as many samples as ours in all stages.
 NETWORK = TrunkActor(trunk=AttentionTrunk(width=64, num_blocks=1, slots_per_group=6))
-UPDATES, BATCH = 950, 512
-ROUNDS = 15  # Of 32,768 samples each: see `ReplayAgent`.
+UPDATES, BATCH = 1350, 512
+ROUNDS = 21  # Of 32,768 samples each: see `ReplayAgent`.
 
 # Planners of about as many nodes: 192 nodes at most; our beam generates 180. What a plan turns out not to need is taken
 # back in all of them that can.
