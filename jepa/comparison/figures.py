@@ -8,7 +8,7 @@ import numpy as np
 
 from jepa.comparison.compute import sampled_plans, search_points
 from jepa.comparison.tables import Column, Estimate, Group, Table
-from jepa.figures.style import COLOURS, MARKERS, Draw, has_matplotlib, write_figure
+from jepa.figures.style import COLOURS, LINES, MARKERS, SHARES, Draw, has_matplotlib, label_counts, write_figure
 from jepa.statistics import performance_profile
 
 
@@ -26,7 +26,9 @@ def write_figures(tables: Sequence[Table], folder: Path) -> list[Path]:
         method: {
             "color": COLOURS[index % len(COLOURS)],
             "marker": MARKERS[(index + index // len(COLOURS)) % len(MARKERS)],  # Each pair comes once in 64 methods.
+            "linestyle": LINES[index // len(COLOURS) % len(LINES)],
             "label": method,
+            "zorder": 3 - index / 100,  # The best in front of the others.
         }
         for index, method in enumerate(methods)
     }
@@ -38,17 +40,26 @@ def write_figures(tables: Sequence[Table], folder: Path) -> list[Path]:
         "performance_profiles": [(table.title, _profiles(table, looks)) for table in tables],
         "probability_of_improvement": [(table.title, _improvements(table)) for table in tables if table.improvements],
     }
-    return [path for name, panels in figures.items() if panels for path in write_figure(panels, folder / name)]
+    side = _CELL_INCHES * len(methods) + 1.5
+    sizes = {"probability_of_improvement": (side, side)}
+    return [
+        path
+        for name, panels in figures.items()
+        if panels
+        for path in write_figure(panels, folder / name, sizes.get(name))
+    ]
 
 
-Looks = dict[str, dict[str, str]]
-"""Colour, marker and label by method."""
+_CELL_INCHES = 0.27
+"""Side of a cell of a matrix of methods."""
+Looks = dict[str, dict[str, Any]]
+"""Colour, marker, label and layer by method."""
 Points = list[tuple[Column, Group]]
 """What one method has on one domain."""
 
 
 def _by_domain(
-    tables: Sequence[Table], looks: Looks, draw: Callable[[Any, Points, dict[str, str]], None], label: str
+    tables: Sequence[Table], looks: Looks, draw: Callable[[Any, Points, dict[str, Any]], None], label: str
 ) -> list[tuple[str, Draw]]:
     """Returns a panel per domain: solved share by something with a logarithmic axis."""
     panels = []
@@ -71,17 +82,18 @@ def _by_domain(
                 if points:
                     draw(axis, points, looks[method])
             axis.set(xscale="log", xlabel=label, ylabel="solved", ylim=(-0.03, 1.03))
+            label_counts(axis.xaxis)
 
         panels.append((domain, panel))
     return panels
 
 
-def _draw_transitions(axis: Any, points: Points, look: dict[str, str]) -> None:
+def _draw_transitions(axis: Any, points: Points, look: dict[str, Any]) -> None:
     budgets = [column.num_transitions for column, _ in points]
-    _draw_points(axis, budgets, points, look | {"linestyle": "-"})
+    _draw_points(axis, budgets, points, look)
 
 
-def _draw_nodes(axis: Any, points: Points, look: dict[str, str]) -> None:
+def _draw_nodes(axis: Any, points: Points, look: dict[str, Any]) -> None:
     """Draws a curve for each budget of transitions; the largest search of a method is where its table stands."""
     for _, group in points:
         found = [point for point in search_points(group) if point.nodes > 0]  # A logarithmic axis has no 0.
@@ -90,20 +102,20 @@ def _draw_nodes(axis: Any, points: Points, look: dict[str, str]) -> None:
             look = {name: value for name, value in look.items() if name != "label"}
 
 
-def _draw_samples(axis: Any, points: Points, look: dict[str, str]) -> None:
+def _draw_samples(axis: Any, points: Points, look: dict[str, Any]) -> None:
     """Draws pass@k, dashed, and what the learned score makes of it, of the largest budget of transitions."""
     if points and (found := sampled_plans(points[-1][1])):
         sizes = [one.k for one in found]
-        axis.plot(sizes, [one.reranked for one in found], linestyle="-", **look)
+        axis.plot(sizes, [one.reranked for one in found], **look | {"linestyle": "-"})
         dashed = look | {"linestyle": "--", "alpha": 0.6, "label": "_pass@k"}
         axis.plot(sizes, [one.passed for one in found], **dashed)
 
 
-def _draw_points(axis: Any, x: Sequence[float | int], points: Points, look: dict[str, str]) -> None:
+def _draw_points(axis: Any, x: Sequence[float | int], points: Points, look: dict[str, Any]) -> None:
     _draw_estimates(axis, x, [group.success for _, group in points], look)
 
 
-def _draw_estimates(axis: Any, x: Sequence[float | int], found: Sequence[Estimate], look: dict[str, str]) -> None:
+def _draw_estimates(axis: Any, x: Sequence[float | int], found: Sequence[Estimate], look: dict[str, Any]) -> None:
     values = np.array([one.value for one in found])
     # A bootstrap interval of a share at the border can end a rounding error beyond its own estimate.
     below = np.maximum(0.0, values - [one.low for one in found])
@@ -118,22 +130,32 @@ def _profiles(table: Table, looks: Looks) -> Draw:
             rates = [group.rates for (other, _), group in table.groups.items() if other == method and group.finished]
             if rates:
                 profile = performance_profile(np.concatenate(rates), thresholds)
-                axis.step(thresholds, profile, where="post", color=looks[method]["color"], label=method)
+                look = {name: value for name, value in looks[method].items() if name != "marker"}
+                axis.step(thresholds, profile, where="post", **look)
         axis.set(xlabel="solved share s", ylabel="runs above s", ylim=(-0.03, 1.03))
 
     return draw
 
 
 def _improvements(table: Table) -> Draw:
+    """Returns the matrix of all pairs, in the order of the table: how often the method of a row beats a column's."""
+
     def draw(axis: Any) -> None:
-        pairs = table.improvements[::-1]
-        values = np.array([pair.probability.value for pair in pairs])
-        ends = np.array([[pair.probability.low, pair.probability.high] for pair in pairs])
-        ends = np.where(np.isnan(ends), values[:, None], ends)
-        error = np.abs(ends - values[:, None]).T
-        axis.errorbar(values, np.arange(len(pairs)), xerr=error, fmt="o", capsize=2, color=COLOURS[0])
-        axis.axvline(0.5, color=COLOURS[-1], linewidth=0.8, linestyle="--")
-        axis.set_yticks(np.arange(len(pairs)), [f"{pair.better}\nover {pair.worse}" for pair in pairs])
-        axis.set(xlabel="P(X beats Y)", xlim=(-0.03, 1.03), ylim=(-0.5, len(pairs) - 0.5))
+        compared = {method for pair in table.improvements for method in (pair.better, pair.worse)}
+        places = {method: index for index, method in enumerate(one for one in table.methods if one in compared)}
+        percent = np.full((len(places), len(places)), np.nan)
+        for pair in table.improvements:
+            better, worse = places[pair.better], places[pair.worse]
+            percent[better, worse] = 100 * pair.probability.value
+            percent[worse, better] = 100 - percent[better, worse]
+        axis.imshow(percent, cmap=SHARES, vmin=0, vmax=100)
+        for row, column in np.argwhere(np.isfinite(percent)):
+            is_dark = abs(percent[row, column] - 50) > 35
+            text = {"ha": "center", "va": "center", "fontsize": 6, "color": "white" if is_dark else "black"}
+            axis.text(column, row, f"{percent[row, column]:.0f}", **text)
+        axis.set_xticks(range(len(places)), places, rotation=90)
+        axis.set_yticks(range(len(places)), places)
+        axis.grid(False)
+        axis.set(ylabel="P(X beats Y), %: X", xlabel="Y")
 
     return draw

@@ -8,8 +8,12 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F
 """Of Okabe and Ito (2008), "Color universal design"."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 """So that methods differ in print without colours as well."""
+LINES = ("-", "--", ":")
+"""For those whose colours come again."""
 DISTANCES = "viridis_r"
 """Colours of distances, far ones dark: of one falling lightness, so that they survive grey print."""
+SHARES = "PuOr"
+"""Colours of shares that are more or less than a half, which is white."""
 STYLE = {
     "font.size": 8.0,
     "axes.spines.top": False,
@@ -47,19 +51,31 @@ def require_matplotlib() -> None:
         )
 
 
-def write_figure(panels: Sequence[tuple[str, Draw]], stem: Path) -> list[Path]:
+def label_counts(axis: Any) -> None:
+    """Labels a logarithmic axis of counts as 200, 1k, 2M: whole words, which do not run into each other."""
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=6))
+    axis.set_major_formatter(EngFormatter(sep=""))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def write_figure(
+    panels: Sequence[tuple[str, Draw]], stem: Path, panel_inches: tuple[float, float] | None = None
+) -> list[Path]:
     """Writes a figure of panels with titles, without pyplot, which would choose a display; returns its PDF and PNG.
 
     Args:
       panels: the title of each, and what draws it.
       stem: the files without their suffixes.
+      panel_inches: width and height of each; the usual ones if not given, which are larger for one alone.
     """
     import matplotlib
     from matplotlib.figure import Figure
 
     num_columns = min(len(panels), _PANELS_PER_ROW)
     num_rows = -(-len(panels) // num_columns)
-    width, height = (size * (1.5 if len(panels) == 1 else 1.0) for size in _PANEL_INCHES)
+    width, height = panel_inches or (size * (1.5 if len(panels) == 1 else 1.0) for size in _PANEL_INCHES)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width * num_columns + 0.4, height * num_rows + 0.8), layout="constrained")
         axes = list(figure.subplots(num_rows, num_columns, squeeze=False).flat)
