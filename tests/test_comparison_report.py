@@ -13,7 +13,8 @@ import pytest
 from jepa.comparison import tables as tables_module
 from jepa.comparison.compute import sampled_plans, search_points
 from jepa.comparison.figures import COLOURS, write_figures
-from jepa.comparison.report import escape_latex, latex, ledger, markdown, print_report, write_report
+from jepa.comparison.ledger import ledger
+from jepa.comparison.report import escape_latex, latex, markdown, print_report, write_report
 from jepa.comparison.results import read_comparison
 from jepa.comparison.tables import Column, Table, make_tables
 from jepa.config import Experiment, to_json
@@ -266,6 +267,13 @@ def test_markdown_snapshot(root, plain_intervals):
 | --- | --- | --- | --- | --- |
 | LatentPlanner | **75.0** [0.0, 100.0] | **100.0** [51.0, 100.0] | 93.8 [50.0, 100.0] | 12.5 |
 | ppo_100% | **0.0** [0.0, 49.0] | **25.0** [0.0, 100.0] (1 failed, 1 waiting) | 12.5 (1 of 3 seeds) | 87.5 |
+
+## Solved strictly, in %: 28 transitions
+
+| method | pocket_cube | sliding_tiles_2x3 |
+| --- | --- | --- |
+| LatentPlanner | 44.4 [0.0, 100.0] | 100.0 [51.0, 100.0] |
+| ppo_100% | 0.0 [0.0, 49.0] | 25.0 [0.0, 100.0] |
 
 ## Details: 28 transitions
 

@@ -1,7 +1,5 @@
 """The report of a comparison: comparison.md, .tex and .csv, cells.jsonl, figures, and the same in a terminal."""
 
-import csv
-import io
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,16 +12,10 @@ from rich.console import Console
 from jepa.comparison.archive import ARCHIVE, Result, archive
 from jepa.comparison.compute import groups_of, sampled_plans, search_points
 from jepa.comparison.figures import write_figures
+from jepa.comparison.ledger import ledger
 from jepa.comparison.tables import Column, Estimate, Group, Table
 from jepa.run_log import write_atomic
 
-LEDGER = (
-    "num_problems", "solved_fraction", "mean_plan_length", "mean_optimal_length", "optimal_fraction",
-    "mean_nodes_generated", "training_verifier_calls", "mean_planning_verifier_calls",
-    "num_gradient_samples", "num_parameters", "training_seconds",
-    "seconds_per_problem", "false_claim_fraction", "exact_model_solved_fraction", "random_solved_fraction",
-)  # fmt: skip
-"""Columns of comparison.csv that are taken from summary.json."""
 DETAILS = ("domain", "method", "solved", "solved strictly", "moves (optimal)", "nodes", "s / problem", "seeds")
 """Columns of the tables of details."""
 COSTS = {
@@ -41,6 +33,7 @@ NOTES = (
     "solved, Wilson's for as many problems). Bold: the best of a column and all whose interval overlaps its own.",
     "IQM: interquartile mean over all runs, a run being one seed on one domain, with the 95 % interval of a bootstrap "
     "over seeds within each domain; gap: how far runs fall short of solving everything, on average.",
+    "Solved strictly: by a plan of the fewest moves; of the problems whose shortest plan is known. "
     "Moves (optimal): mean length of right plans, and of the shortest plans for the same problems. Nodes: predicted or "
     "simulated successors per problem. Seconds per problem are of whole batches. Verifier calls: how often the true "
     "dynamics were asked whether a goal is reached, in all of learning and for a plan; grading is not counted.",
@@ -102,6 +95,8 @@ def markdown(tables: Sequence[Table], results: Sequence[Result], notes: Sequence
         heads = [_head(column, table) for column in table.columns]
         rows = [_success_row(table, method, "**{}**") for method in table.methods]
         lines += [f"## Solved, in %: {table.title}", "", *_markdown_table(["method", *heads, "IQM", "gap"], rows)]
+        if rows := _strict_rows(table):
+            lines += ["", f"## Solved strictly, in %: {table.title}", "", *_markdown_table(["method", *heads], rows)]
         lines += ["", f"## Details: {table.title}", "", *_markdown_table(DETAILS, _detail_rows(table))]
         lines += ["", f"## Costs: {table.title}", "", *_markdown_table(["domain", "method", *COSTS], _cost_rows(table))]
         if rows := _improvement_rows(table):
@@ -182,6 +177,20 @@ def _success_row(table: Table, method: str, bold: str) -> list[str]:
     planned = {result.seed for group in table.groups.values() for result in group.results}
     seeds = "" if aggregate.num_seeds == len(planned) else f" ({aggregate.num_seeds} of {len(planned)} seeds)"
     return [method, *cells, _interval(aggregate.iqm) + seeds, _PERCENT.format(100 * aggregate.gap)]
+
+
+def _strict_rows(table: Table) -> list[list[str]]:
+    """Returns who solves how much by plans of the fewest moves, the best first; nothing where none is known."""
+    found = {method: [table.groups.get((method, column)) for column in table.columns] for method in table.methods}
+    shares = {method: [group and group.strict_success for group in groups] for method, groups in found.items()}
+    shares = {method: row for method, row in shares.items() if any(row)}
+
+    def mean(method: str) -> float:
+        known = [one.value for one in shares[method] if one]
+        return sum(known) / len(known)
+
+    order = sorted(shares, key=lambda method: -mean(method))
+    return [[method, *(_interval(one) if one else "-" for one in shares[method])] for method in order]
 
 
 def _improvement_rows(table: Table) -> list[list[str]]:
@@ -279,20 +288,3 @@ def escape_latex(text: str) -> str:
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     special |= {character: f"\\{character}" for character in "&%$#_{}"}
     return "".join(special.get(character, character) for character in text)
-
-
-def ledger(results: Sequence[Result]) -> str:
-    """Returns one line of CSV per cell with all that it was charged for; unknown is empty."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    own = ("config", "method", "domain", "budget", "num_transitions", "seed", "status", "jobs")
-    machine = ("device_kind", "num_cpus", "git_commit")
-    writer.writerow([*own, *LEDGER, *machine])
-    for result in results:
-        summary = result.results.summary if result.results else {}
-        provenance = summary.get("provenance", {})
-        budget = (result.num_transitions, summary.get("num_transitions"))
-        values = [result.config, result.method, result.domain, *budget, result.seed, result.status, result.jobs]
-        values += [summary.get(name) for name in LEDGER]
-        writer.writerow([*values, *(provenance.get(name) for name in machine)])
-    return file.getvalue()
