@@ -59,7 +59,7 @@ def test_an_actor_broadcasts_latents_against_goals(head):
 
 def test_a_trunk_looks_up_where_that_stands_which_the_goal_names():
     """The action is the place of the symbol that slot 0 of the goal asks for; nearly always right after 200 updates."""
-    actor = TrunkActor(trunk=AttentionTrunk(width=32, num_blocks=2, num_heads=2))
+    actor = TrunkActor(trunk=AttentionTrunk(width=32, num_blocks=1, num_heads=2))
     module = actor.build(latent_width=36, num_slots=6, num_actions=6, rngs=nnx.Rngs(0))
     structure, params = nnx.split(module)
     optimizer = optax.adam(3e-3)
