@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from jepa.comparison import report
 from jepa.comparison.archive import ARCHIVE, archive, read_archive
 from jepa.comparison.command import ReportCommand, report_comparison
 from jepa.comparison.results import read_comparison
@@ -19,6 +20,12 @@ CURVE = {
         "pass_at_k_oracle": [0.25, 0.5], "rerank_at_k": [0.25, 0.25], "consensus_at_k": [0.0, 0.0],
     },
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def without_figures(monkeypatch):
+    """They are slow to draw, and tested elsewhere."""
+    monkeypatch.setattr(report, "write_figures", lambda tables, folder: [])
 
 
 @pytest.fixture
@@ -64,13 +71,13 @@ def test_comparisons_are_put_together_and_the_last_finished_cell_counts(comparis
     add(second, "tiles", TILES, 0, "xxxx")
     add(second, "tiles", TILES, 1, "xx..")
     add_unfinished(second, "cube_b", CUBE, 0, status="waiting")
-    report = report_of(comparison, second, output=tmp_path / "both")
+    found_report = report_of(comparison, second, output=tmp_path / "both")
     found = {result.name: result for result in read_archive(tmp_path / "both" / ARCHIVE)}
     solved = {name: result.results.solved.sum() for name, result in found.items() if result.results}
     assert solved == {"cube_a/28/seed0": 2, "cube_b/28/seed0": 3, "tiles/28/seed0": 4, "tiles/28/seed1": 2}
     assert found["cube_b/28/seed1"].status == "damaged"
     other_way = report_of(second, comparison, output=tmp_path / "other")
-    assert '"solved":"1000"' in other_way[ARCHIVE] and '"solved":"1000"' not in report[ARCHIVE]
+    assert '"solved":"1000"' in other_way[ARCHIVE] and '"solved":"1000"' not in found_report[ARCHIVE]
 
 
 @pytest.mark.parametrize(
