@@ -6,6 +6,8 @@ from pathlib import Path
 from jepa.comparison.cells import Comparison
 from jepa.config import to_json
 
+REPORT_FILES = ("comparison.md", "comparison.tex", "comparison.csv", "cells.jsonl")
+"""What a report is, beside its figures."""
 CONFIG = """
 from jepa.config import Experiment
 from jepa.envs.{module} import {env}

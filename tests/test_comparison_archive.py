@@ -9,9 +9,9 @@ from jepa.comparison import report
 from jepa.comparison.archive import ARCHIVE, archive, read_archive
 from jepa.comparison.command import ReportCommand, report_comparison
 from jepa.comparison.results import read_comparison
+from tests.comparison_cells import REPORT_FILES
 from tests.test_comparison_report import CUBE, TILES, add, add_unfinished
 
-REPORT = ("comparison.md", "comparison.tex", "comparison.csv", ARCHIVE)
 CURVE = {
     "num_problems": 4,
     "search": [{"scale": 0.25, "mean_nodes_generated": 250.0, "solved": [1, 0, 0, 0]}],
@@ -45,12 +45,12 @@ def comparison(tmp_path) -> Path:
 
 def report_of(*sources: Path, output: Path) -> dict[str, str]:
     report_comparison([*map(str, sources), "--output-dir", str(output)])
-    return {name: (output / name).read_text() for name in REPORT}
+    return {name: (output / name).read_text() for name in REPORT_FILES}
 
 
 def test_a_report_of_the_archive_is_the_report(comparison, tmp_path):
     report_comparison([str(comparison)])
-    first = {name: (comparison / name).read_text() for name in REPORT}
+    first = {name: (comparison / name).read_text() for name in REPORT_FILES}
     assert "it broke" in first["comparison.md"] and "LatentPlanner (cube_a)" in first["comparison.md"]
     assert "More and less search" in first["comparison.md"] and "pass@k" in first["comparison.md"]
     assert report_of(comparison / ARCHIVE, output=tmp_path / "again") == first

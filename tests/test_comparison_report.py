@@ -21,7 +21,7 @@ from jepa.config import Experiment, to_json
 from jepa.envs.pocket_cube import PocketCube
 from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.metrics import stratified_bootstrap_interval, two_way_bootstrap_interval, wilson_interval
-from tests.comparison_cells import entry_json
+from tests.comparison_cells import REPORT_FILES, entry_json
 
 CUBE, TILES = PocketCube(), SlidingTiles(rows=2, columns=3)
 CUBE_28, TILES_28 = Column(domain="pocket_cube", num_transitions=28), Column(domain=TILES.name, num_transitions=28)
@@ -238,9 +238,6 @@ def test_an_empty_folder_is_no_comparison(tmp_path):
 # ---- files
 
 
-FILES = ["comparison.md", "comparison.tex", "comparison.csv", "cells.jsonl"]
-
-
 def report_on(root: Path) -> list[Path]:
     results = read_comparison([root], {})
     return write_report(make_tables(results), results, root)
@@ -407,7 +404,7 @@ def test_report_has_tables_and_figures_without_dates(root):
     paths = report_on(root)
     names = ["success_by_transitions", "success_by_nodes", "performance_profiles", "probability_of_improvement"]
     figures = [f"{name}.{kind}" for name in names for kind in ("pdf", "png")]
-    assert [path.name for path in paths] == [*FILES, *figures]
+    assert [path.name for path in paths] == [*REPORT_FILES, *figures]
     assert "No figures" not in paths[0].read_text()
     for pdf, png in zip(paths[4::2], paths[5::2], strict=True):
         content = pdf.read_bytes()
@@ -465,7 +462,7 @@ def test_a_curve_of_another_experiment_does_not_count(root):
 def test_without_matplotlib_the_report_says_so(root, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     paths = report_on(root)
-    assert [path.name for path in paths] == FILES
+    assert [path.name for path in paths] == [*REPORT_FILES]
     assert 'No figures: they need matplotlib; install it with: pip install -e ".[figures]"' in paths[0].read_text()
 
 

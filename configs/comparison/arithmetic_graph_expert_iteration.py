@@ -5,7 +5,7 @@ Command:   python eval.py compare configs/comparison/arithmetic_graph_*.py
 
 import dataclasses
 
-from arithmetic_graph_ours import EPISODES, NETWORK, PROPOSALS, config, fewer_rounds
+from arithmetic_graph_ours import EPISODES, NETWORK, PROPOSALS, config, fewer_samples
 from pocket_cube_expert_iteration import config as on_the_cube
 
 config = dataclasses.replace(
@@ -13,7 +13,7 @@ config = dataclasses.replace(
     agent=dataclasses.replace(
         on_the_cube.agent,
         network=NETWORK,
-        training=fewer_rounds(on_the_cube.agent.training),
+        training=fewer_samples(on_the_cube.agent.training),
         episodes=EPISODES,
         practice=dataclasses.replace(on_the_cube.agent.practice, horizon=24),
         planner=PROPOSALS,

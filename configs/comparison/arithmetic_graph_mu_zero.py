@@ -5,7 +5,7 @@ Command:   python eval.py compare configs/comparison/arithmetic_graph_*.py
 
 import dataclasses
 
-from arithmetic_graph_ours import EPISODES, TREE, config
+from arithmetic_graph_ours import EPISODES, TREE, config, fewer_samples
 from pocket_cube_mu_zero import config as on_the_cube
 
 config = dataclasses.replace(
@@ -13,6 +13,7 @@ config = dataclasses.replace(
     agent=dataclasses.replace(
         on_the_cube.agent,
         hidden_width=64,  # 9,912 inputs make its representation as large as on other domains.
+        training=fewer_samples(on_the_cube.agent.training),
         episodes=dataclasses.replace(EPISODES, num_envs=64),
         planner=TREE,
     ),

@@ -52,7 +52,7 @@ def require_matplotlib() -> None:
 
 
 def label_counts(axis: Any) -> None:
-    """Labels a logarithmic axis of counts as 200, 1k, 2M: whole words, which do not run into each other."""
+    """Labels a logarithmic axis of counts as 300, 1k, 3M: few and short, so that they do not run into each other."""
     from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
     axis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=6))
