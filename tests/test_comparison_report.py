@@ -13,8 +13,9 @@ import pytest
 from jepa.comparison import tables as tables_module
 from jepa.comparison.compute import sampled_plans, search_points
 from jepa.comparison.figures import COLOURS, write_figures
+from jepa.comparison.latex import escape_latex, latex
 from jepa.comparison.ledger import ledger
-from jepa.comparison.report import escape_latex, latex, markdown, print_report, write_report
+from jepa.comparison.report import markdown, print_report, write_report
 from jepa.comparison.results import read_comparison
 from jepa.comparison.tables import Column, Table, make_tables
 from jepa.config import Experiment, to_json
@@ -306,6 +307,28 @@ def test_markdown_snapshot(root, plain_intervals):
     assert notes.endswith("\n\nA note.\n") and "at the same time" not in notes
 
 
+def test_floors_and_ceilings_by_hand(root):
+    for seed, ceiling in enumerate((1.0, 0.75)):
+        path = root / f"cube_jepa/28/seed{seed}/summary.json"
+        bounds = {
+            "exact_model_solved_fraction": ceiling, "random_solved_fraction": 0.25, "false_claim_fraction": 0.125,
+        }  # fmt: skip
+        path.write_text(json.dumps(json.loads(path.read_text()) | bounds))
+    path = root / "cube_ppo/28/seed0/summary.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"random_solved_fraction": 0.5}))
+    results = read_comparison([root], {})
+    expected = """## Floors and ceilings: 28 transitions
+
+| domain | method | solved, % | same search on true dynamics, % | random plans, as many nodes, % | false claims, % |
+| --- | --- | --- | --- | --- | --- |
+| pocket_cube | LatentPlanner | 75.0 | 87.5 | 25.0 | 12.5 |
+| pocket_cube | ppo_100% | 0.0 | - | 50.0 | - |
+
+"""
+    assert expected in markdown(make_tables(results), results, [])
+    assert r"\caption{Floors and ceilings; 28 transitions.}" in latex(make_tables(results))
+
+
 def test_latex_snapshot(root, plain_intervals):
     text = latex([one_table(root)])
     assert (
@@ -321,6 +344,19 @@ method & pocket\_cube & sliding\_tiles\_2x3 & IQM & gap \\
 \midrule
 LatentPlanner & \textbf{75.0} [0.0, 100.0] & \textbf{100.0} [51.0, 100.0] & 93.8 [50.0, 100.0] & 12.5 \\
 ppo\_100\% & \textbf{0.0} [0.0, 49.0] & \textbf{25.0} [0.0, 100.0] (1 failed, 1 waiting) & 12.5 (1 of 3 seeds) & 87.5 \\
+\bottomrule
+\end{tabular}
+\end{table}
+
+\begin{table}
+\centering
+\caption{Test problems that are solved by a plan of the fewest moves, in \%, with 95 \% intervals; 28 transitions.}
+\begin{tabular}{lrr}
+\toprule
+method & pocket\_cube & sliding\_tiles\_2x3 \\
+\midrule
+LatentPlanner & 44.4 [0.0, 100.0] & 100.0 [51.0, 100.0] \\
+ppo\_100\% & 0.0 [0.0, 49.0] & 25.0 [0.0, 100.0] \\
 \bottomrule
 \end{tabular}
 \end{table}
