@@ -35,6 +35,9 @@ experiment = json.loads((folder / "cell.json").read_text())["experiment"]
 (folder / "config.json").write_text(json.dumps(experiment))
 (folder / "environment.json").write_text(json.dumps(dict(os.environ)))
 print("training", name, flush=True)
+(folder / "checkpoints").mkdir(exist_ok=True)
+if not list((folder / "checkpoints").iterdir()):
+    (folder / "checkpoints" / "trained_by").write_text(name)
 if order == "exit 3":
     sys.exit(3)
 if order == "fail":

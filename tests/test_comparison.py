@@ -292,6 +292,71 @@ def test_other_test_problems_are_graded_anew_without_training_anew(place):
     assert [path.name for path in (place.output / "cube/28").iterdir()] == ["seed0"]
 
 
+# ---- configs that differ in the planner alone
+
+
+OTHER_PLANNER = """
+import dataclasses
+
+from cube import config
+
+planner = dataclasses.replace(config.agent.planner, width=7)
+config = dataclasses.replace(config, agent=dataclasses.replace(config.agent, planner=planner))
+"""
+
+
+def trained_by(place: Workplace, name: str) -> str:
+    return (place.output / name / "checkpoints" / "trained_by").read_text()
+
+
+@pytest.fixture
+def narrow(place) -> Workplace:
+    (place.folder / "narrow.py").write_text(OTHER_PLANNER)
+    return place
+
+
+def test_cells_that_train_alike_train_once_and_wait_for_it(narrow, capsys):
+    assert run(narrow, "cube", "narrow", "tiles", seeds=(0,), jobs=2) == 0
+    assert trained_by(narrow, "narrow/28/seed0") == trained_by(narrow, "cube/28/seed0") == "cube/28/seed0"
+    assert trained_by(narrow, "tiles/42/seed0") == "tiles/42/seed0"
+    calls = narrow.calls()  # Tiles have nothing to wait for.
+    assert (
+        calls.index("train tiles/42/seed0") < calls.index("train narrow/28/seed0") > calls.index("eval cube/28/seed0")
+    )
+    text = "narrow/28/seed0 started with what cube/28/seed0 has trained, which differs in the planner alone"
+    assert text in capsys.readouterr().err and text in (narrow.output / "narrow/28/seed0/log.txt").read_text()
+    assert narrow.cell("narrow/28/seed0")["experiment"]["agent"]["planner"]["width"] == 7
+
+
+def test_other_seeds_and_budgets_train_for_themselves(narrow):
+    assert run(narrow, "cube", seeds=(0,)) == 0
+    assert run(narrow, "narrow", seeds=(1,)) == run(narrow, "narrow", seeds=(0,), transitions=(56,)) == 0
+    assert trained_by(narrow, "narrow/28/seed1") == "narrow/28/seed1"
+    assert run(narrow, "cube", "narrow", seeds=(0,), transitions=(28, 56)) == 0
+    assert trained_by(narrow, "narrow/56/seed0") == "narrow/56/seed0"  # It was there first.
+    assert trained_by(narrow, "cube/56/seed0") == "narrow/56/seed0"
+    assert trained_by(narrow, "narrow/28/seed0") == "cube/28/seed0"  # It had finished at an earlier call.
+
+
+def test_who_has_begun_or_finds_only_a_failed_training_trains_on(narrow):
+    narrow.order({"cube/28/seed0": "fail"})
+    assert run(narrow, "cube", "narrow", seeds=(0,)) == 1
+    assert trained_by(narrow, "narrow/28/seed0") == "narrow/28/seed0"
+    narrow.order({})
+    assert run(narrow, "cube", "narrow", seeds=(0,), retry_failed=True) == 0
+    assert trained_by(narrow, "cube/28/seed0") == "cube/28/seed0"  # What it had begun is there.
+
+
+def test_a_copy_that_was_broken_off_is_made_anew(narrow):
+    assert run(narrow, "cube", seeds=(0,)) == 0
+    (cell,) = plan_cells(narrow.comparison("narrow", seeds=(0,)))
+    (cell.folder / ".checkpoints.tmp").mkdir(parents=True)
+    (cell.folder / ".checkpoints.tmp" / "half").write_text("")
+    assert run(narrow, "cube", "narrow", seeds=(0,)) == 0
+    assert [path.name for path in (cell.folder / "checkpoints").iterdir()] == ["trained_by"]
+    assert not (cell.folder / ".checkpoints.tmp").exists()
+
+
 # ---- more and less search
 
 
@@ -443,7 +508,7 @@ def test_error_in_the_loop_leaves_no_process_behind(place):
         raise OSError("the terminal is gone")
 
     with pytest.raises(OSError, match="the terminal is gone"):
-        run_cells([cell], start, 1, {}, show)
+        run_cells([cell], [], start, 1, show)
     assert started[0].poll() is not None
     assert read_entry(cell.folder).status == "interrupted"
 
@@ -535,8 +600,9 @@ def test_time_left_follows_from_the_finished_cells_most_like_the_rest(place, mon
     cells = plan_cells(place.comparison(seeds=(0, 1)))
     seen = []
     start = lambda cell: FakeJob(cell, clock)  # noqa: E731
-    taken = {"tiles/42/seed7": 600.0}
-    assert run_cells(cells, start, 1, taken, lambda *event: seen.append(event)) is None
+    (earlier,) = plan_cells(place.comparison("tiles", seeds=(7,)))
+    write_entry(earlier.folder, dataclasses.replace(new_entry(earlier), status="finished", seconds=600.0))
+    assert run_cells(cells, [earlier], start, 1, lambda *event: seen.append(event)) is None
     events = [event for event in seen if event[0]]
     assert events == [
         ("cube/28/seed0 started", 0, "0:40:00 left, running cube/28/seed0"),
@@ -549,7 +615,6 @@ def test_time_left_follows_from_the_finished_cells_most_like_the_rest(place, mon
         ("tiles/42/seed1 started", 3, "0:05:30 left, running tiles/42/seed1"),
         ("tiles/42/seed1 finished after 0:01:00", 4, "0:00:00 left, running nothing"),
     ]
-    assert taken == {"tiles/42/seed7": 600.0}
 
 
 def test_progress_in_a_file_is_a_line_for_each_event(capsys):

@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "configs" / "comparison"
-FEW = [FOLDER / f"pocket_cube_{method}.py" for method in ("ours", "ppo")]  # imagined and online
+FEW = [FOLDER / f"pocket_cube_{method}.py" for method in ("ours", "ours_cross_entropy", "ppo")]
+"""Imagined, the same with another planner, and online."""
 DOMAINS = {ours.stem.removesuffix("_ours") for ours in FOLDER.glob("*_ours.py")}
 
 
@@ -36,5 +37,8 @@ def test_the_small_comparison_runs_from_configs_to_report(configs, tmp_path):
     ours, ppo = (next(row for row in rows if row["config"].endswith(end)) for end in ("_ours", "_ppo"))
     assert (ours["training_verifier_calls"], ours["mean_planning_verifier_calls"]) == ("0", "0.0")
     assert ppo["training_verifier_calls"] == ppo["num_transitions"] != "0"  # asked after every move
+    shared = [row for row in rows if "_ours_" in row["config"]]  # Planners alone differ.
+    assert ran.stderr.count("with what pocket_cube_ours/") == len(shared)
+    assert {row["training_seconds"] for row in shared} <= {ours["training_seconds"]}
     again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900)
     assert again.returncode == 0 and f"{len(configs)} finished, 0 to run" in again.stderr

@@ -19,7 +19,6 @@ from jepa.comparison.folders import (
     inspect,
     make_room,
     new_entry,
-    read_entry,
     without_done,
     write_entry,
 )
@@ -117,9 +116,9 @@ def run_comparison(comparison: Comparison, cells: Sequence[Cell], programs: Path
             write_entry(cell.folder, new_entry(cell))  # So that the report knows what is still missing.
         else:
             to_run[number] = without_done(cell)
-    taken = {cell.name: read_entry(cell.folder).seconds for cell in cells if states[cell.name][0] == FINISHED}
+    finished = [cell for cell in cells if states[cell.name][0] == FINISHED]
     with progress(len(to_run)) as show:
-        interruption = run_cells(to_run, start, comparison.jobs, taken, show)
+        interruption = run_cells(to_run, finished, start, comparison.jobs, show)
     if interruption is not None:
         _say("interrupted; the same command continues every cell from its last checkpoint")
         return 128 + interruption

@@ -5,7 +5,7 @@ import dataclasses
 import datetime
 import signal
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 
@@ -24,6 +24,7 @@ from jepa.comparison.folders import (
     write_entry,
 )
 from jepa.comparison.jobs import LOST, Job, StartJob, last_lines
+from jepa.comparison.sharing import take_training, trains_alike
 from jepa.stopping import SIGNALS
 
 Show = Callable[[str, int, str], None]
@@ -54,33 +55,39 @@ class _Running:
         return self.entry.seconds + time.monotonic() - self.began_seconds
 
 
-def run_cells(
-    cells: Sequence[Cell], start: StartJob, jobs: int, seconds: Mapping[str, float], show: Show
-) -> int | None:
+def run_cells(cells: Sequence[Cell], finished: Sequence[Cell], start: StartJob, jobs: int, show: Show) -> int | None:
     """Runs cells in their order; one that fails does not stop the others.
+
+    Of cells that train alike the first trains, and the others, after it, take over what it has trained.
 
     Args:
       cells: Those to run or to continue.
+      finished: Those of the comparison that are finished already.
       start: Starts one.
       jobs: How many run at the same time, at most.
-      seconds: By name of a cell, how long it took: those of the comparison that are finished already.
       show: Receives progress.
 
     Returns:
       The signal that has interrupted it, or None. No process is left behind in any case.
     """
-    waiting, running, taken, num_ended = deque(cells), [], dict(seconds), 0
+    waiting, running, finished, num_ended = list(cells), [], list(finished), 0
+    taken = {cell.name: read_entry(cell.folder).seconds for cell in finished}
     with _received_signals() as received:
         try:
             while (waiting or running) and not received:
-                while waiting and len(running) < jobs and not received:
-                    running.append(_begin(waiting.popleft(), start))
-                    show(f"{running[-1].cell.name} started", num_ended, _outlook(waiting, running, taken, jobs))
+                while len(running) < jobs and not received and (cell := _next(waiting, running)):
+                    waiting.remove(cell)
+                    one, text = _begin(cell, finished, start)
+                    running.append(one)
+                    show(text, num_ended, _outlook(waiting, running, taken, jobs))
                 for one in [one for one in running if not received]:
                     if (status := one.job.poll()) is not None:
                         running.remove(one)
                         num_ended += 1
-                        text = _end(one, status, taken)
+                        text, is_finished = _end(one, status)
+                        if is_finished:
+                            finished.append(one.cell)
+                            taken[one.cell.name] = one.seconds
                         show(text, num_ended, _outlook(waiting, running, taken, jobs))
                 show("", num_ended, _outlook(waiting, running, taken, jobs))
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
@@ -109,18 +116,27 @@ def _received_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _begin(cell: Cell, start: StartJob) -> _Running:
+def _next(waiting: Sequence[Cell], running: Sequence[_Running]) -> Cell | None:
+    """Returns the first cell that does not train what is being trained just now; None if there is none."""
+    return next((cell for cell in waiting if not any(trains_alike(cell, one.cell) for one in running)), None)
+
+
+def _begin(cell: Cell, finished: Sequence[Cell], start: StartJob) -> tuple[_Running, str]:
+    """Starts a cell, and returns it with what has happened in words."""
     seconds = read_entry(cell.folder).seconds if (cell.folder / "cell.json").exists() else 0.0
     entry = dataclasses.replace(new_entry(cell), status=RUNNING, seconds=seconds)
     write_entry(cell.folder, entry)
-    log = cell.folder / "log.txt"
-    log.touch()
+    log, text = cell.folder / "log.txt", f"{cell.name} started"
+    if source := take_training(cell, finished):
+        text += f" with what {source.name} has trained, which differs in the planner alone"
+    with log.open("a", encoding="utf-8") as file:
+        print(text, file=file)
     offset, began = log.stat().st_size, time.monotonic()
-    return _Running(cell=cell, job=start(cell), entry=entry, log_offset=offset, began_seconds=began)
+    return _Running(cell=cell, job=start(cell), entry=entry, log_offset=offset, began_seconds=began), text
 
 
-def _end(one: _Running, status: int, taken: dict[str, float]) -> str:
-    """Writes down how a cell has ended, and returns it in words."""
+def _end(one: _Running, status: int) -> tuple[str, bool]:
+    """Writes down how a cell has ended, and returns it in words, and whether it is finished."""
     cell, error = one.cell, ""
     if status in _INTERRUPTIONS:
         outcome, error = INTERRUPTED, last_lines(cell.folder / "log.txt", one.log_offset)
@@ -131,11 +147,10 @@ def _end(one: _Running, status: int, taken: dict[str, float]) -> str:
         try:
             read_results(cell.folder, one.entry)
             outcome = FINISHED
-            taken[cell.name] = one.seconds
         except ValueError as damage:
             outcome, error = FAILED, f"all commands ended well, but {damage}"
     write_entry(cell.folder, dataclasses.replace(one.entry, status=outcome, error=error, seconds=one.seconds))
-    return f"{cell.name} {outcome} after {_clock(one.seconds)}"
+    return f"{cell.name} {outcome} after {_clock(one.seconds)}", outcome == FINISHED
 
 
 def _break_off(running: Sequence[_Running]) -> None:

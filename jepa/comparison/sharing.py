@@ -1,0 +1,49 @@
+"""Cells that differ in nothing but planner and test problems train once: who comes later takes over what is trained.
+
+Training is a pure function of config and seed, so a cell that trained for itself would get the same; and planners are
+compared on the same weights. The cost of training counts for each.
+"""
+
+import shutil
+from collections.abc import Sequence
+
+from jepa.comparison.cells import Cell
+from jepa.run_config import changed_training
+
+CHECKPOINTS = "checkpoints"
+"""Folder of what is trained, in the folder of a run."""
+_BESIDE = ("config.json", "provenance.json", "metrics.jsonl")
+
+
+def trains_alike(one: Cell, other: Cell) -> bool:
+    """Returns whether two different cells would train the same."""
+    if one.name == other.name or type(one.experiment.agent) is not type(other.experiment.agent):
+        return False
+    return not changed_training(one.experiment, other.experiment)
+
+
+def take_training(cell: Cell, finished: Sequence[Cell]) -> Cell | None:
+    """Copies the training of a finished cell that trains alike, unless the cell has begun for itself.
+
+    Args:
+      cell: The cell, whose folder is there.
+      finished: Cells whose training is complete.
+
+    Returns:
+      Whose training it is; None if there is none to copy. A copy that was broken off is made anew by the next call.
+    """
+    target = cell.folder / CHECKPOINTS
+    if target.exists():
+        return None
+    alike = (one for one in finished if (one.folder / CHECKPOINTS).is_dir() and trains_alike(cell, one))
+    source = next(alike, None)
+    if source is None:
+        return None
+    for path in (source.folder / name for name in _BESIDE):
+        if path.exists():
+            shutil.copy2(path, cell.folder / path.name)
+    unfinished = target.with_name(f".{CHECKPOINTS}.tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(source.folder / CHECKPOINTS, unfinished)
+    unfinished.rename(target)
+    return source
