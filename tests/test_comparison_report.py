@@ -186,8 +186,18 @@ def test_a_table_per_budget_if_all_domains_have_the_same_budgets(tmp_path):
 def test_configs_that_would_be_one_row_get_rows_of_their_own(tmp_path):
     add(tmp_path, "narrow", CUBE, 0, "x...")
     add(tmp_path, "wide", CUBE, 0, "xxx.")
-    add(tmp_path, "tiles", TILES, 0, "xxx.")
-    assert one_table(tmp_path).methods == ("LatentPlanner", "LatentPlanner (wide)", "LatentPlanner (narrow)")
+    add(tmp_path, "tiles", TILES, 0, "xxx.", fields={"method": "PPO"})
+    assert one_table(tmp_path).methods == ("LatentPlanner (wide)", "PPO", "LatentPlanner (narrow)")
+
+
+def test_rows_of_configs_go_on_over_domains(tmp_path):
+    for domain, env, solved in (("pocket_cube", CUBE, "xxx."), ("sliding_tiles", TILES, "xx..")):
+        add(tmp_path, f"{domain}_ours", env, 0, solved)
+        add(tmp_path, f"{domain}_ppo", env, 0, "....", **PPO)
+    add(tmp_path, "pocket_cube_ours_tree_search", CUBE, 0, "x...")
+    table = one_table(tmp_path)
+    assert table.methods == ("LatentPlanner (ours)", "LatentPlanner (ours_tree_search)", "ppo_100%")
+    assert table.aggregates["LatentPlanner (ours)"].gap == pytest.approx((0.25 + 0.5) / 2)
 
 
 def test_a_summary_may_name_its_method_and_its_unfinished_seeds_go_with_it(tmp_path):

@@ -58,7 +58,7 @@ def archive(results: Sequence[Result]) -> str:
 
 def _to_json(result: Result) -> dict[str, Any]:
     fields = {field.name: getattr(result, field.name) for field in dataclasses.fields(Result)}
-    fields["method"] = result.method.removesuffix(f" ({result.config})")  # A name among others, not its own.
+    fields["method"] = _own_name(result)
     if (found := result.results) is not None:
         curve = found.curve and {name: found.curve[name] for name in ("num_problems", "search", "samples")}
         fields["results"] = {
@@ -70,6 +70,12 @@ def _to_json(result: Result) -> dict[str, Any]:
             "curve": curve,
         }
     return fields
+
+
+def _own_name(result: Result) -> str:
+    """Returns the method without the config that tells its row from others, which another report may not need."""
+    method, _, config = result.method.removesuffix(")").rpartition(" (")
+    return method if config and result.config.endswith(config) else result.method
 
 
 def read_archive(path: Path) -> list[Result]:

@@ -1,6 +1,7 @@
 """All cells of one or several comparisons, finished or not, each with the names that tables know it by."""
 
 import dataclasses
+import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -79,20 +80,34 @@ def _name(field: str, entry: Entry | None, results: Results | None) -> str:
 
 
 def _with_names(results: Sequence[Result]) -> list[Result]:
-    """Gives all cells of a config the names of its finished cells; configs that would share a row get their own."""
+    """Gives all cells of a config the names of its finished cells; where configs would share a row they get their own.
+
+    Then the rows of that method have the names of its configs on all domains, so that they go on from one to the next.
+    """
     names = {}
     for result in sorted(results, key=lambda result: (result.results is not None, result.method != UNKNOWN)):
         names[result.config] = (result.method, result.domain)
     configs = defaultdict(set)
     for result in results:
         configs[(*names[result.config], result.num_transitions)].add(result.config)
-    alike = set().union(*(group for group in configs.values() if len(group) > 1))
+    several = {method for (method, _, _), group in configs.items() if len(group) > 1} | {UNKNOWN}
     named = []
     for result in results:
         method, domain = names[result.config]
-        method = f"{method} ({result.config})" if result.config in alike or method == UNKNOWN else method
+        if method in several:
+            method = f"{method} ({_without_domain(result.config, domain)})"
         named.append(dataclasses.replace(result, method=method, domain=domain))
     return named
+
+
+def _without_domain(config: str, domain: str) -> str:
+    """Returns the name of a config without the words that it shares with the domain, so that rows go on over domains.
+
+    Of `sliding_tiles_alpha_zero` on `sliding_tiles_3x3` there remains `alpha_zero`.
+    """
+    words = config.split("_")
+    shared = len(os.path.commonprefix([words[:-1], domain.split("_")]))
+    return "_".join(words[shared:])
 
 
 def _require_same_problems(results: Sequence[Result]) -> list[Result]:
