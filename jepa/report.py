@@ -123,7 +123,8 @@ def _summary(run: Run, records: PlanRecords, ceiling: PlanRecords | None, floor:
 
 def _planning_verifier_calls(run: Run, records: PlanRecords) -> float:
     """Returns how often planning asked the true dynamics whether the goal is reached, per problem; grading is extra."""
-    return float(records.num_nodes_generated.mean()) if run.experiment.agent.plans_on_true_dynamics else 0.0
+    num_nodes, num_moves = float(records.num_nodes_generated.mean()), float(records.plan_lengths.mean())
+    return run.experiment.agent.planning_verifier_calls(num_nodes, num_moves)
 
 
 def _beside(name: str, records: PlanRecords) -> dict[str, Any]:

@@ -9,15 +9,16 @@ from typing import Any
 from jepa.config import Experiment, differences, from_json
 from jepa.evaluation import Evaluation
 
-_GRADING_ONLY = {"planner"} | {field.name for field in dataclasses.fields(Evaluation)}
+_TEST_PROBLEMS = {field.name for field in dataclasses.fields(Evaluation)}
 
 
 def changed_training(old: Experiment, new: Experiment) -> dict[str, str]:
     """Returns the differences of two experiments without planner and test problems, which do not train.
 
-    Test problems are the fields of `Evaluation` and those that a domain declares as `Env.test_fields`.
+    Test problems are the fields of `Evaluation` and those that a domain declares as `Env.test_fields`; what belongs to
+    planning an agent declares as `Agent.grading_fields`.
     """
-    free = _GRADING_ONLY | {f"env.{field}" for field in new.env.test_fields}
+    free = _TEST_PROBLEMS | new.agent.grading_fields | {f"env.{field}" for field in new.env.test_fields}
     return {name: change for name, change in differences(old, new).items() if not free & {name, name.split(".")[0]}}
 
 

@@ -1,4 +1,4 @@
-"""Arithmetic graphs, MuZero with Gumbel tree search on the model that it learns.
+"""Arithmetic graphs, MuZero with Gumbel tree search on the model that it learns, looking again after every move.
 
 Command:   python eval.py compare configs/comparison/arithmetic_graph_*.py
 """

@@ -1,4 +1,4 @@
-"""Countdown, MuZero with Gumbel tree search on the model that it learns.
+"""Countdown, MuZero with Gumbel tree search on the model that it learns, looking again after every move.
 
 Command:   python eval.py compare configs/comparison/countdown_*.py
 """

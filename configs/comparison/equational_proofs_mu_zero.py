@@ -1,4 +1,4 @@
-"""Proofs in groups, MuZero with Gumbel tree search on the model that it learns.
+"""Proofs in groups, MuZero with Gumbel tree search on the model that it learns, looking again after every move.
 
 Command:   python eval.py compare configs/comparison/equational_proofs_*.py
 """

@@ -1,4 +1,4 @@
-"""Pocket cube, MuZero with Gumbel tree search on the model that it learns.
+"""Pocket cube, MuZero with Gumbel tree search on the model that it learns, looking again after every move.
 
 Command:   python eval.py compare configs/comparison/pocket_cube_*.py
 """
@@ -12,5 +12,5 @@ from jepa.planners.tree_search import GumbelTreeSearch
 
 config = dataclasses.replace(
     config,
-    agent=MuZero(planner=GumbelTreeSearch(num_simulations=512)),
+    agent=MuZero(planner=GumbelTreeSearch(num_simulations=512), replans=True),
 )

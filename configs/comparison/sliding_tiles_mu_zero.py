@@ -1,4 +1,4 @@
-"""8-puzzle, MuZero with Gumbel tree search on the model that it learns.
+"""8-puzzle, MuZero with Gumbel tree search on the model that it learns, looking again after every move.
 
 Command:   python eval.py compare configs/comparison/sliding_tiles_*.py
 """

@@ -26,8 +26,8 @@ pure and jittable."""
 class Agent(abc.ABC):
     """A method with its hyper-parameters."""
 
-    plans_on_true_dynamics: ClassVar[bool] = False
-    """Whether nodes of its plans are states of the domain, each compared with the goal, and not imagined."""
+    grading_fields: ClassVar[frozenset[str]] = frozenset({"planner"})
+    """Fields that say how plans are made and not what is trained; they may be changed after training."""
 
     @abc.abstractmethod
     def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
@@ -44,6 +44,17 @@ class Agent(abc.ABC):
     @abc.abstractmethod
     def plan_function(self, env: Env) -> PlanFunction:
         """Returns how problems are solved with the trained parameters."""
+
+    def planning_verifier_calls(self, num_nodes: float, num_moves: float) -> float:
+        """Returns how often the true dynamics were asked whether a goal is reached, in making a plan.
+
+        Never, the default, where all nodes are imagined.
+
+        Args:
+          num_nodes: Nodes generated for the plan.
+          num_moves: Its length.
+        """
+        return 0.0
 
     def plan_scores(self, env: Env) -> ScoreFunction | None:
         """Returns the learned score that chooses among sampled plans of one problem, for an agent that has one.

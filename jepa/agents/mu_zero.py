@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.alpha_zero import policy_error
 from jepa.agents.base import Params, PlanFunction
 from jepa.agents.episodes import Episodes, EpisodeState, Step
-from jepa.agents.exact_model import exact_codes, exact_goal_codes
+from jepa.agents.exact_model import exact_codes, exact_goal_codes, exact_planning_model
 from jepa.agents.guided_search import moves_of_value
 from jepa.agents.offline import rebuilt
 from jepa.agents.replay import Practice, ReplayAgent, ReplayStage, empty_replay
@@ -41,7 +42,7 @@ class MuZero(ReplayAgent):
     p_k is what the search preferred and G_k the discounted outcome, as in AlphaZero. The reward is whether the goal is
     reached, read from the latent after a move. Moves are taken by Gumbel search on the learned model, so that only the
     moves it makes count as seen; the newest are learned from again and again. Test problems are planned in latents
-    alone.
+    alone, unless `replans`.
 
     Source: Schrittwieser et al., 2020; Danihelka et al., 2022. Different here: values are scalars; the goal goes
     through the representation too; which actions are legal is learned, as a plan is made without looking at states;
@@ -78,6 +79,11 @@ class MuZero(ReplayAgent):
     """See base class."""
     planner: Planner = GumbelTreeSearch(num_simulations=64)
     """The search on test problems."""
+    replans: bool = False
+    """Whether tree search makes each of its moves on the true dynamics and looks at the state again before the next,
+    as published; otherwise a whole plan is made in latents alone. Other planners do that anyway."""
+
+    grading_fields: ClassVar[frozenset[str]] = frozenset({"planner", "replans"})
 
     def __post_init__(self):
         """Refuses sizes that cannot be."""
@@ -94,16 +100,44 @@ class MuZero(ReplayAgent):
         """See base class; the recorded moves are not looked at."""
         return [_MuZeroStage(self, env, key, mesh)]
 
+    def planning_verifier_calls(self, num_nodes: float, num_moves: float) -> float:
+        """See base class: after each move that is made, where it replans."""
+        return num_moves if self._looks_again else 0.0
+
+    @property
+    def _looks_again(self) -> bool:
+        return self.replans and isinstance(self.planner, GumbelTreeSearch)
+
     def plan_function(self, env: Env) -> PlanFunction:
-        """See base class; only start and goal pass from the environment to the planner, as latents."""
+        """See base class; unless it replans, only start and goal pass from the environment to the planner."""
 
         def plan(params: Params, problems: Problem, key: Key[Array, ""]) -> Plan:
             module = rebuilt(lambda rngs: _Networks(self, env, rngs), params[_MuZeroStage.name])
             goals = exact_goal_codes(env, jax.vmap(env.goal_alternatives)(problems.goal))
-            start = module.represent(exact_codes(env, problems.start))
-            return self.planner.plan(self.planning_model(module), start, module.represent(goals), key)
+            start = exact_codes(env, problems.start)
+            if self._looks_again:
+                return self._replanned(env, module, start, goals, key)
+            return self.planner.plan(self.planning_model(module), module.represent(start), module.represent(goals), key)
 
         return plan
+
+    def _replanned(
+        self,
+        env: Env,
+        module: "_Networks",
+        start: Float[Array, "B E"],
+        goals: Float[Array, "B K E"],
+        key: Key[Array, ""],
+    ) -> Plan:
+        """Returns plans whose moves are decided on the learned model and made on the true dynamics."""
+        learned, goal_latents = self.planning_model(module), module.represent(goals)
+        world = exact_planning_model(env, lambda codes, goals: learned.cost(module.represent(codes), goal_latents))
+
+        def choose(codes: Float[Array, "B E"], key: Key[Array, ""]) -> Int[Array, " B"]:
+            legal = world.legal_actions(codes)
+            return self.planner.decide(learned, module.represent(codes), goal_latents, key, legal)[0]
+
+        return self.planner.walk(choose, world, start, {"codes": goals, "given": goals}, key)
 
     def planning_model(self, module: "_Networks") -> PlanningModel:
         """Returns the learned model for a search; goals are latents [B, K, D] of K alternatives.

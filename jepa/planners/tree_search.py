@@ -5,6 +5,7 @@ priors, values and rewards.
 """
 
 import dataclasses
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -51,13 +52,32 @@ class GumbelTreeSearch(Planner):
         Raises:
           ValueError: mctx is not installed.
         """
+        return self.walk(lambda latents, key: self.decide(model, latents, goal, key)[0], model, start, goal, key)
+
+    def walk(
+        self,
+        choose: Callable[[Float[Array, "B D"], Key[Array, ""]], Int[Array, " B"]],
+        model: PlanningModel,
+        start: Float[Array, "B D"],
+        goal: GoalLatents,
+        key: Key[Array, ""],
+    ) -> Plan:
+        """Returns the plans that decisions make one after the other.
+
+        Args:
+          choose: Decides, such as by `decide`, perhaps on another model than the moves are made on.
+          model: What the moves are made on, and what says that the goal is reached.
+          start: Where plans begin.
+          goal: What is to be reached, as that model has it.
+          key: For the chance in the choices.
+        """
 
         def is_goal(latents: Float[Array, "B D"]) -> Bool[Array, " B"]:
             return model.goal_difference(latents[:, None], goal)[:, 0] < self.same_state_tolerance
 
         def move(carry, number):
             latents, done, nodes = carry
-            action, _ = self.decide(model, latents, goal, jax.random.fold_in(key, number))
+            action = choose(latents, jax.random.fold_in(key, number))
             can_move = ~done & model.legal_actions(latents).any(axis=-1)
             moved = jnp.where(can_move[:, None], model.predict(latents, action), latents)
             cost = jnp.where(can_move, model.cost(moved[:, None], goal)[:, 0], jnp.nan)

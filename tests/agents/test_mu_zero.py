@@ -11,11 +11,14 @@ from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.episodes import Episodes
 from jepa.agents.mu_zero import MuZero
 from jepa.behaviours import RandomWalks
+from jepa.config import Experiment
 from jepa.dataset import collect_walks
 from jepa.envs.base import full_goal
 from jepa.mesh import data_mesh
+from jepa.planners.beam_search import BeamSearch
 from jepa.planners.tree_search import GumbelTreeSearch
 from jepa.predictors.mlp import MLPPredictor
+from jepa.run_config import changed_training
 from jepa.training import Schedule
 from jepa.types import Problem
 from tests.agents.grid import SIZE, Grid, distances
@@ -51,6 +54,39 @@ def test_it_finds_shortest_ways_home_on_a_grid_in_latents_alone():
     assert solved.mean() > 0.9
     assert (np.asarray(lengths) - distances()[:, 0])[np.asarray(solved)].mean() < 0.2
     assert (plan.claims_solved == solved).mean() > 0.9
+    plan = jax.jit(dataclasses.replace(AGENT, replans=True).plan_function(GRID))(params, problems, jax.random.key(0))
+    again, _ = jax.vmap(GRID.verify)(problems, plan.actions)
+    assert again.mean() >= solved.mean()
+
+
+def test_replanning_makes_legal_moves_and_knows_where_it_is():
+    """Untrained it errs about on its model; on the true dynamics it sees when it has arrived."""
+    agent = dataclasses.replace(AGENT, replans=True)
+    (stage,) = agent.stages(GRID, NOTHING, jax.random.key(0), data_mesh())
+    states = jnp.arange(SIZE * SIZE)[:, None]
+    problems = Problem(start=states, goal=full_goal(jnp.zeros_like(states)))
+    params = {stage.name: stage.init().params}
+    plan = jax.jit(agent.plan_function(GRID))(params, problems, jax.random.key(0))
+    solved, lengths = map(np.asarray, jax.vmap(GRID.verify)(problems, plan.actions))
+    assert 0 < solved.mean() < 1
+    np.testing.assert_array_equal(plan.claims_solved, solved)
+    np.testing.assert_array_equal(plan.num_nodes_generated, lengths * (agent.planner.num_simulations + 1))
+    for start, actions, length in zip(states, plan.actions, lengths, strict=True):
+        state = start
+        for action in actions[:length]:
+            assert GRID.legal_actions(state)[action]
+            state = GRID.step(state, action)
+
+
+def test_only_replanning_asks_the_true_dynamics_and_it_trains_alike():
+    again = dataclasses.replace(AGENT, replans=True)
+    assert AGENT.planning_verifier_calls(90.0, 10.0) == 0.0
+    assert again.planning_verifier_calls(90.0, 10.0) == 10.0
+    beam = dataclasses.replace(again, planner=BeamSearch(width=2))
+    assert beam.planning_verifier_calls(90.0, 10.0) == 0.0  # It plans in latents, whatever is asked for.
+    experiment = Experiment(env=GRID, agent=AGENT)
+    assert changed_training(experiment, dataclasses.replace(experiment, agent=again)) == {}
+    assert set(changed_training(experiment, dataclasses.replace(experiment, agent=MuZero()))) > {"latent_width"}
 
 
 def test_windows_end_with_their_episode_and_with_the_round():
