@@ -1,4 +1,7 @@
-"""Pocket cube, our method with a cost as wide as the networks of all other methods; otherwise as shipped.
+"""Pocket cube, our method with a cost as wide as the networks of all other methods.
+
+A cost that wide learns to read the time off the drift of imagined walks (it raises `alarm_drift`) where the narrow one
+of configs/pocket_cube.py does not; so every prediction is read out and encoded again, and nothing drifts.
 
 Command:   python eval.py compare configs/comparison/pocket_cube_*.py
 """
@@ -8,7 +11,9 @@ from pathlib import Path
 
 from jepa.config import load_config
 from jepa.costs.euclidean import EuclideanCost
+from jepa.predictors.reidentification import ReencodedReadout
 
 config = load_config(Path(__file__).parents[1] / "pocket_cube.py")
 cost = dataclasses.replace(config.agent.cost, head=EuclideanCost(hidden_width=512))
-config = dataclasses.replace(config, agent=dataclasses.replace(config.agent, cost=cost))
+world_model = dataclasses.replace(config.agent.world_model, reidentification=ReencodedReadout())
+config = dataclasses.replace(config, agent=dataclasses.replace(config.agent, world_model=world_model, cost=cost))
