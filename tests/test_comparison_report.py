@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jepa.comparison import figures
 from jepa.comparison import tables as tables_module
 from jepa.comparison.compute import sampled_plans, search_points
 from jepa.comparison.figures import COLOURS, write_figures
@@ -21,6 +22,7 @@ from jepa.comparison.tables import Column, Table, make_tables
 from jepa.config import Experiment, to_json
 from jepa.envs.pocket_cube import PocketCube
 from jepa.envs.sliding_tiles import SlidingTiles
+from jepa.figures import style
 from jepa.metrics import stratified_bootstrap_interval, two_way_bootstrap_interval, wilson_interval
 from tests.comparison_cells import REPORT_FILES, entry_json
 
@@ -503,6 +505,34 @@ def test_a_curve_of_another_experiment_does_not_count(root):
     curve = json.loads((folder / "curve.json").read_text())
     (folder / "curve.json").write_text(json.dumps(curve | {"config": {}}))
     assert [point.scale for point in search_points(one_table(root).groups["LatentPlanner", CUBE_28])] == [1.0]
+
+
+@pytest.mark.parametrize("num_methods", [3, 21])
+def test_the_legend_stays_inside_the_figure(num_methods):
+    pytest.importorskip("matplotlib")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.2, 5.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    for index in range(num_methods):
+        axis.plot([0, 1], label=f"LatentPlanner (ours_cross_entropy {index})")
+    style._add_legend(figure, [axis])
+    figure.canvas.draw()
+    box = figure.legends[0].get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+
+
+def test_panels_of_samples_are_of_domains_that_have_some(root, monkeypatch):
+    pytest.importorskip("matplotlib")
+    drawn = {}
+    monkeypatch.setattr(figures, "write_figure", lambda panels, stem, size: drawn.update({stem.name: panels}) or [])
+    shares = {"pass_at_k_oracle": [0.5, 0.5], "rerank_at_k": [0.5, 0.5], "consensus_at_k": [0.5, 0.5]}
+    add_curve(root / "cube_jepa/28/seed0", {0.25: "xx.."}, **shares)
+    write_figures([one_table(root)], root)
+    assert [title for title, _ in drawn["success_by_samples"]] == ["pocket_cube"]
+    assert [title for title, _ in drawn["success_by_nodes"]] == ["pocket_cube", TILES.name]
 
 
 def test_without_matplotlib_the_report_says_so(root, monkeypatch):

@@ -32,11 +32,10 @@ def write_figures(tables: Sequence[Table], folder: Path) -> list[Path]:
         }
         for index, method in enumerate(methods)
     }
-    sampled = [table for table in tables if any(sampled_plans(group) for group in table.groups.values())]
     figures = {
         "success_by_transitions": _by_domain(tables, looks, _draw_transitions, "recorded transitions"),
         "success_by_nodes": _by_domain(tables, looks, _draw_nodes, "nodes per problem"),
-        "success_by_samples": _by_domain(sampled, looks, _draw_samples, "sampled plans per problem"),
+        "success_by_samples": _by_domain(tables, looks, _draw_samples, "sampled plans per problem", sampled_plans),
         "performance_profiles": [(table.title, _profiles(table, looks)) for table in tables],
         "probability_of_improvement": [(table.title, _improvements(table)) for table in tables if table.improvements],
     }
@@ -59,9 +58,13 @@ Points = list[tuple[Column, Group]]
 
 
 def _by_domain(
-    tables: Sequence[Table], looks: Looks, draw: Callable[[Any, Points, dict[str, Any]], None], label: str
+    tables: Sequence[Table],
+    looks: Looks,
+    draw: Callable[[Any, Points, dict[str, Any]], None],
+    label: str,
+    shows: Callable[[Group], Any] = lambda group: True,
 ) -> list[tuple[str, Draw]]:
-    """Returns a panel per domain: solved share by something with a logarithmic axis."""
+    """Returns a panel for each domain where any group shows something: solved share by something on a log axis."""
     panels = []
     for domain in sorted({column.domain for table in tables for column in table.columns}):
         found = {
@@ -70,7 +73,7 @@ def _by_domain(
                     (column, group)
                     for table in tables
                     for (other, column), group in table.groups.items()
-                    if other == method and column.domain == domain and group.success is not None
+                    if other == method and column.domain == domain and group.success is not None and shows(group)
                 ),
                 key=lambda point: point[0].num_transitions,
             )
@@ -84,7 +87,8 @@ def _by_domain(
             axis.set(xscale="log", xlabel=label, ylabel="solved", ylim=(-0.03, 1.03))
             label_counts(axis.xaxis)
 
-        panels.append((domain, panel))
+        if any(found.values()):
+            panels.append((domain, panel))
     return panels
 
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
 """Of Okabe and Ito (2008), "Color universal design"."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -28,7 +30,7 @@ STYLE = {
 }
 _PANEL_INCHES = (2.6, 2.1)
 _PANELS_PER_ROW = 3
-_LEGEND_INCHES = 1.45  # Of a column of the legend.
+_HANDLE_INCHES, _LETTER_INCHES = 0.6, 0.068  # Of a column of the legend: what it has beside letters, and each of these.
 
 Draw = Callable[[Any], None]
 """Draws into the axes of a panel."""
@@ -97,5 +99,14 @@ def _add_legend(figure: Any, axes: Sequence[Any]) -> None:
     legends = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes]
     handles = {label: handle for legend in legends for handle, label in legend}
     if handles:
-        ncols = max(1, int(figure.get_figwidth() // _LEGEND_INCHES))
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(ncols, len(handles)))
+        ncols = _legend_columns(list(handles), figure.get_figwidth())
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=ncols)
+
+
+def _legend_columns(labels: Sequence[str], inches: float) -> int:
+    """Returns in how many columns the labels fit side by side, each column as wide as its longest."""
+    for ncols in range(len(labels), 1, -1):
+        columns = np.array_split([len(label) for label in labels], ncols)
+        if sum(_HANDLE_INCHES + _LETTER_INCHES * column.max() for column in columns) <= inches:
+            return ncols
+    return 1
