@@ -323,7 +323,7 @@ def test_cells_that_train_alike_train_once_and_wait_for_it(narrow, capsys):
     assert (
         calls.index("train tiles/42/seed0") < calls.index("train narrow/28/seed0") > calls.index("eval cube/28/seed0")
     )
-    text = "narrow/28/seed0 started with what cube/28/seed0 has trained, which differs in the planner alone"
+    text = "narrow/28/seed0 started with what cube/28/seed0 has trained, which differs in planning alone"
     assert text in capsys.readouterr().err and text in (narrow.output / "narrow/28/seed0/log.txt").read_text()
     assert narrow.cell("narrow/28/seed0")["experiment"]["agent"]["planner"]["width"] == 7
 

@@ -41,11 +41,6 @@ NOTES = (
     "methods that learn theirs; what random plans with as many nodes solve; and how many of the plans that a method "
     "believes in the verifier rejects.",
 )
-SAMPLES_NOTE = (
-    "Of k sampled plans per problem, pass@k counts a problem if any is right, which only an oracle could pick; "
-    "rerank@k takes the one of the best learned score and consensus@k the most frequent one, without asking. "
-    "Who plans on the true dynamics sees when the goal is reached: there rerank@k is pass@k by construction."
-)
 TABLES = (
     strict_table, details_table, bounds_table, costs_table, improvements_table, searched_table, sampled_table,
 )  # fmt: skip
@@ -101,8 +96,7 @@ def markdown(tables: Sequence[Table], results: Sequence[Result], notes: Sequence
         for text in texts:
             if text.rows:
                 lines += [f"## {text.title}: {table.title}", "", *_markdown_table(text.heads, text.rows), ""]
-        if texts[-1].rows:
-            lines += [SAMPLES_NOTE, ""]
+                lines += [text.note, ""] if text.note else []
     if missing := without_results(results):
         rows = [[result.name, result.status, " ".join(result.reason.splitlines()[-2:])] for result in missing]
         lines += ["## Cells without results", "", *_markdown_table(["cell", "status", "reason"], rows), ""]

@@ -23,6 +23,11 @@ BOUNDS = {
     "false claims, %": "false_claim_fraction",
 }
 """Columns of the tables of floors and ceilings, and the shares in summary.json whose means over seeds they show."""
+SAMPLES_NOTE = (
+    "Of k sampled plans per problem, pass@k counts a problem if any is right, which only an oracle could pick; "
+    "rerank@k takes the one of the best learned score and consensus@k the most frequent one, without asking. "
+    "Who plans on the true dynamics sees when the goal is reached: there rerank@k is pass@k by construction."
+)
 _PERCENT = "{:.1f}"
 Show = Callable[[Estimate], str]
 
@@ -39,6 +44,8 @@ class TextTable:
     """Columns of names, at the left."""
     rows: list[list[str]]
     """As many texts each as there are heads; none where there is nothing to show."""
+    note: str = ""
+    """What has to be said of it."""
 
 
 def success_table(table: Table, bold: str) -> TextTable:
@@ -160,7 +167,7 @@ def sampled_table(table: Table) -> TextTable:
             shares = [_PERCENT.format(100 * share) for share in (one.passed, one.reranked, one.consensus)]
             rows.append([head(column, table), method, str(one.k), *shares, f"{one.nodes:,.0f}", str(one.num_seeds)])
     heads = ("domain", "method", "k", "pass@k, % (oracle)", "rerank@k, %", "consensus@k, %", "nodes", "seeds")
-    return TextTable(title="Sampled plans", heads=heads, num_labels=2, rows=rows)
+    return TextTable(title="Sampled plans", heads=heads, num_labels=2, rows=rows, note=SAMPLES_NOTE)
 
 
 def solved(table: Table, method: str, column: Column, show: Show) -> str:

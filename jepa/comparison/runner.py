@@ -128,7 +128,7 @@ def _begin(cell: Cell, finished: Sequence[Cell], start: StartJob) -> tuple[_Runn
     write_entry(cell.folder, entry)
     log, text = cell.folder / "log.txt", f"{cell.name} started"
     if source := take_training(cell, finished):
-        text += f" with what {source.name} has trained, which differs in the planner alone"
+        text += f" with what {source.name} has trained, which differs in planning alone"
     with log.open("a", encoding="utf-8") as file:
         print(text, file=file)
     offset, began = log.stat().st_size, time.monotonic()
