@@ -2,10 +2,11 @@
 
 For two states i and j of an imagined walk, at times t_i and t_j, the number of actions between them is at most
 |t_i - t_j|; on the learned model it is also at most 1 + the distance of i's best successor (Bellman). The cost is
-regressed on the smaller of the two, the second with the parameters from the beginning of the call:
+regressed on the smaller of the two, the second with what was learned until the beginning of the call:
 
     target(i, j) = min(|t_i - t_j|, 1 + min_a distance(phi'(predict(z_i, a)), phi'(z_j)))
 
+The bounds of all pairs are worked out once for a call if its updates would work out more than that, one by one.
 Where moves cannot be undone, the first bound holds for t_i <= t_j alone, and `max_cost` stands in for it otherwise.
 Where goals leave something open, state j becomes a goal in hindsight: the part of it that a goal of the domain could
 have asked for; the target is 0 for every state that has that part too.
@@ -82,6 +83,8 @@ class CostData:
     """Embeddings of the goals."""
     successor_embeddings: Float[Array, "B T A E"]
     """Embeddings of the successors of the states."""
+    bellman: Float[Array, "B T T"] | None
+    """Bellman's bound for all pairs of states of a walk; None where updates work out those that they take."""
 
 
 class CostStage(FrozenWorldModelStage):
@@ -109,6 +112,9 @@ class CostStage(FrozenWorldModelStage):
         self.goal_rules = goal_rules
         # The first state of a walk is a goal worth its own targets where all walks begin alike and lead back.
         self.has_origin = goal_rules.is_reversible and goal_rules.hindsight_mask is None
+        num_pairs = config.imagination.num_walks * (config.imagination.walk_length + 1) ** 2
+        num_taken = schedule.updates_per_call * schedule.batch_size * config.states_per_walk
+        self.bounds_all_pairs = num_pairs <= num_taken and not config.foreign_goals and config.bellman_start < 1
 
     def prepare(self, state: TrainState, resources: Any) -> CostData:
         """See base class: walks imagined for this call, and everything that needs no gradient."""
@@ -121,12 +127,24 @@ class CostStage(FrozenWorldModelStage):
         successors = head.embed(walks.successors)
         origins = head.embed_goal(walks.goals)[:, None]
         bellman = self._bellman(state, head.distance(successors, origins[:, :, None]), walks.legal_actions)
+        goal_embeddings = head.embed_goal(goals.latents)
+
+        def bounds_at(time: tuple[Float[Array, "B A E"], Bool[Array, "B A"]]) -> Float[Array, "B T"]:
+            distances = head.all_distances(time[0], goal_embeddings).swapaxes(-1, -2)
+            return self._bellman(state, distances, time[1][:, None])
+
+        bounds = None
+        if self.bounds_all_pairs:
+            # Time by time: a head that compares by a perceptron holds a hidden layer for every pair and every action.
+            times = successors.swapaxes(0, 1), walks.legal_actions.swapaxes(0, 1)
+            bounds = jax.lax.map(bounds_at, times).swapaxes(0, 1)
         return CostData(
             walks=walks,
             origin_targets=jnp.minimum(jnp.minimum(walks.elapsed, bellman), self.config.max_cost),
             goals=goals,
-            goal_embeddings=head.embed_goal(goals.latents),
+            goal_embeddings=goal_embeddings,
             successor_embeddings=successors,
+            bellman=bounds,
         )
 
     def _bellman(
@@ -196,18 +214,30 @@ class CostStage(FrozenWorldModelStage):
         goals: tuple[Int[Array, "B J"], Int[Array, "B J"]],
         is_own_walk: Bool[Array, "B K J"],
     ) -> Float[Array, "B K J"]:
+        pairs = tuple(index[:, :, None] for index in states), tuple(index[:, None] for index in goals)
+        if data.bellman is not None:
+            bellman = data.bellman[*pairs[0], pairs[1][1]]
+        else:
+            bellman = self._sampled_bounds(state, data, states, goals)
+        gaps = data.walks.elapsed[pairs[1]] - data.walks.elapsed[pairs[0]]
+        is_bound = is_own_walk & (self.goal_rules.is_reversible | (gaps >= 0))
+        gaps = jnp.where(is_bound, jnp.abs(gaps), self.config.max_cost)
+        targets = jnp.minimum(jnp.minimum(gaps, bellman), self.config.max_cost)
+        return jnp.where(data.goals.met_by(*pairs), 0.0, targets)
+
+    def _sampled_bounds(
+        self,
+        state: TrainState,
+        data: CostData,
+        states: tuple[Int[Array, "B K"], Int[Array, "B K"]],
+        goals: tuple[Int[Array, "B J"], Int[Array, "B J"]],
+    ) -> Float[Array, "B K J"]:
         successors = data.successor_embeddings[states]
         batch, num_states, num_actions, width = successors.shape
         head = self.module(state.params)
         distances = head.all_distances(successors.reshape(batch, -1, width), data.goal_embeddings[goals])
         distances = distances.reshape(batch, num_states, num_actions, -1).swapaxes(-1, -2)
-        bellman = self._bellman(state, distances, data.walks.legal_actions[states][:, :, None])
-        gaps = data.walks.elapsed[goals][:, None] - data.walks.elapsed[states][:, :, None]
-        is_bound = is_own_walk & (self.goal_rules.is_reversible | (gaps >= 0))
-        gaps = jnp.where(is_bound, jnp.abs(gaps), self.config.max_cost)
-        targets = jnp.minimum(jnp.minimum(gaps, bellman), self.config.max_cost)
-        pairs = tuple(index[:, :, None] for index in states), tuple(index[:, None] for index in goals)
-        return jnp.where(data.goals.met_by(*pairs), 0.0, targets)
+        return self._bellman(state, distances, data.walks.legal_actions[states][:, :, None])
 
     def diagnose(self, state: TrainState, resources: Any) -> dict[str, Float[Array, ""]]:
         """See base class: one set of recorded walks, encoded and imagined, with the alarm of leaking time.

@@ -265,11 +265,14 @@ def test_the_alarm_rises_when_latents_leak_time(clock_losses):
 # --- Goals in hindsight, where moves cannot be undone.
 
 
-def countdown_pairs(foreign_goals: bool):
-    """States of imagined walks, the masks of what they ask for as goals, the goals, and the targets of all pairs."""
+def countdown_pairs(foreign_goals: bool = False, bellman_start: float = 1.0, updates_per_call: int = 1):
+    """States of imagined walks, the masks of what they ask for as goals, the goals, and the targets of all pairs.
+
+    With two updates in a call Bellman's bound is worked out for all pairs at once: 512, of which they take 768.
+    """
     env = Countdown(num_numbers=3, max_value=40)
     walks = collect_walks(env, RandomWalks(walk_length=2), 2 * 64, seed=0)
-    schedule = Schedule(num_updates=2, batch_size=3 * 32, updates_per_call=1)
+    schedule = Schedule(num_updates=2, batch_size=3 * 32, updates_per_call=updates_per_call)
     mesh = data_mesh(jax.devices()[:1])
     world_model = WorldModelStage(exact_world_model(env), schedule, env, walks, jax.random.key(0), mesh)
     config = CostLearning(
@@ -277,7 +280,7 @@ def countdown_pairs(foreign_goals: bool):
         imagination=Imagination(num_walks=32, walk_length=3),
         states_per_walk=4,
         max_cost=9.0,
-        bellman_start=1.0,
+        bellman_start=bellman_start,
         foreign_goals=foreign_goals,
     )
     rules = GoalRules(is_reversible=env.is_reversible, hindsight_mask=env.hindsight_mask)
@@ -290,12 +293,13 @@ def countdown_pairs(foreign_goals: bool):
     goals = stage._goals(indices), stage._goals(times)
     is_own_walk = indices[:, :, None] == goals[0][:, None]
     targets = stage._pair_targets(state, data, (indices, times), goals, is_own_walk)
+    assert (data.bellman is not None) == (updates_per_call > 1)
     return env, *map(np.asarray, (data.goals.tokens, data.goals.fixed, data.goals.latents)), np.asarray(targets)
 
 
 @pytest.fixture(scope="module")
 def countdown_targets():
-    return countdown_pairs(foreign_goals=False)
+    return countdown_pairs()
 
 
 def test_a_goal_in_hindsight_is_a_part_of_a_reached_state(countdown_targets):
@@ -327,6 +331,12 @@ def test_goals_of_other_walks_are_out_of_reach_until_bellman_says_otherwise(coun
     has_it = ((tokens[:, :, None] == others[0][:, None]) | ~others[1][:, None]).all(axis=-1)
     np.testing.assert_array_equal(targets[:, :, 4:], np.where(has_it, 0, 9))
     assert 0 < has_it.mean() < 0.5
+
+
+def test_bounds_of_all_pairs_at_once_are_those_of_the_pairs_taken(countdown_targets):
+    one_by_one, at_once = (countdown_pairs(bellman_start=0.0, updates_per_call=count)[-1] for count in (1, 2))
+    np.testing.assert_allclose(at_once, one_by_one, rtol=1e-5)
+    assert (at_once < countdown_targets[-1]).mean() > 0.1
 
 
 # --- Learning.
