@@ -214,7 +214,7 @@ def _success(method: str, groups: Mapping[tuple[str, Column], Group]) -> float:
 
 
 def make_tables(results: Sequence[Result]) -> list[Table]:
-    """Returns one table per budget if all domains have the same budgets, otherwise a single one."""
+    """Returns one table per budget, or a single one where every domain has a single budget of its own."""
     groups: dict[tuple[str, Column], list[Result]] = {}
     for result in results:
         if result.domain == UNKNOWN:
@@ -223,8 +223,8 @@ def make_tables(results: Sequence[Result]) -> list[Table]:
         groups.setdefault((result.method, column), []).append(result)
     columns = sorted({column for _, column in groups}, key=lambda one: (one.domain, one.num_transitions))
     budgets = sorted({column.num_transitions for column in columns})
-    domains = sorted({column.domain for column in columns})
-    if len(columns) == len(budgets) * len(domains):
+    has_several = len(columns) > len({column.domain for column in columns})
+    if has_several or len(budgets) == 1:
         parts = [[column for column in columns if column.num_transitions == budget] for budget in budgets]
         titles = [f"{budget:,} transitions" for budget in budgets]
     else:
