@@ -185,6 +185,15 @@ def test_a_table_per_budget_and_one_where_each_domain_has_its_own(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_method_that_was_tried_on_easy_domains_alone_stands_below_those_tried_on_all(tmp_path):
+    add(tmp_path, "a", CUBE, 0, "x...")
+    add(tmp_path, "b", TILES, 0, "xx..")
+    add(tmp_path, "c", CUBE, 0, "....", **PPO)
+    add(tmp_path, "d", TILES, 0, "x...", **PPO)
+    add(tmp_path, "e", TILES, 0, "xxxx", fields={"method": "easy"})
+    assert one_table(tmp_path).methods == ("LatentPlanner", "ppo_100%", "easy")
+
+
 def test_configs_that_would_be_one_row_get_rows_of_their_own(tmp_path):
     add(tmp_path, "narrow", CUBE, 0, "x...")
     add(tmp_path, "wide", CUBE, 0, "xxx.")
@@ -198,7 +207,7 @@ def test_rows_of_configs_go_on_over_domains(tmp_path):
         add(tmp_path, f"{domain}_ppo", env, 0, "....", **PPO)
     add(tmp_path, "pocket_cube_ours_tree_search", CUBE, 0, "x...")
     table = one_table(tmp_path)
-    assert table.methods == ("LatentPlanner (ours)", "LatentPlanner (ours_tree_search)", "ppo_100%")
+    assert table.methods == ("LatentPlanner (ours)", "ppo_100%", "LatentPlanner (ours_tree_search)")
     assert table.aggregates["LatentPlanner (ours)"].gap == pytest.approx((0.25 + 0.5) / 2)
 
 

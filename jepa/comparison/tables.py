@@ -145,7 +145,7 @@ class Table:
     title: str
     """What the columns have in common."""
     methods: tuple[str, ...]
-    """Rows, the one that solves most first."""
+    """Rows: those with results in the most columns first, and of these the one that solves most."""
     columns: tuple[Column, ...]
     """Columns."""
     groups: Mapping[tuple[str, Column], Group]
@@ -207,10 +207,13 @@ class Table:
         return Improvement(better=x, worse=y, probability=probability, num_columns=len(columns))
 
 
-def _success(method: str, groups: Mapping[tuple[str, Column], Group]) -> float:
-    """Returns how much a method solves on average over the columns where it has results; below 0 if it has none."""
+def _rank(method: str, groups: Mapping[tuple[str, Column], Group]) -> tuple[int, float, str]:
+    """Returns a key that sorts methods: by results in how many columns, then by how much they solve there on average.
+
+    One that was tried on easy domains alone does not stand above one that was tried on all.
+    """
     found = [group.success.value for (other, _), group in groups.items() if other == method and group.success]
-    return float(np.mean(found)) if found else -1.0
+    return -len(found), -float(np.mean(found)) if found else 0.0, method
 
 
 def make_tables(results: Sequence[Result]) -> list[Table]:
@@ -229,11 +232,10 @@ def make_tables(results: Sequence[Result]) -> list[Table]:
         titles = [f"{budget:,} transitions" for budget in budgets]
     else:
         parts, titles = [columns], ["transitions as in the head of each column"]
-    tables = []
-    for title, part in zip(titles, parts, strict=True):
-        inside = {key: Group(results=tuple(found)) for key, found in groups.items() if key[1] in part}
-        methods = tuple(
-            sorted({method for method, _ in inside}, key=lambda method: (-_success(method, inside), method))
-        )
-        tables.append(Table(title=title, methods=methods, columns=tuple(part), groups=inside))
-    return tables
+    return [_table(title, part, groups) for title, part in zip(titles, parts, strict=True)]
+
+
+def _table(title: str, columns: Sequence[Column], groups: Mapping[tuple[str, Column], Sequence[Result]]) -> Table:
+    inside = {key: Group(results=tuple(found)) for key, found in groups.items() if key[1] in columns}
+    methods = sorted({method for method, _ in inside}, key=lambda method: _rank(method, inside))
+    return Table(title=title, methods=tuple(methods), columns=tuple(columns), groups=inside)

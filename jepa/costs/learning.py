@@ -2,7 +2,7 @@
 
 For two states i and j of an imagined walk, at times t_i and t_j, the number of actions between them is at most
 |t_i - t_j|; on the learned model it is also at most 1 + the distance of i's best successor (Bellman). The cost is
-regressed on the smaller of the two, the second with what was learned until the beginning of the call:
+regressed on the smaller of the two, the second with embeddings from the beginning of the call:
 
     target(i, j) = min(|t_i - t_j|, 1 + min_a distance(phi'(predict(z_i, a)), phi'(z_j)))
 
