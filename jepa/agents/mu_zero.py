@@ -133,9 +133,8 @@ class MuZero(ReplayAgent):
         learned, goal_latents = self.planning_model(module), module.represent(goals)
         world = exact_planning_model(env, lambda codes, goals: learned.cost(module.represent(codes), goal_latents))
 
-        def choose(codes: Float[Array, "B E"], key: Key[Array, ""]) -> Int[Array, " B"]:
-            legal = world.legal_actions(codes)
-            return self.planner.decide(learned, module.represent(codes), goal_latents, key, legal)[0]
+        def choose(codes: Float[Array, "B E"], allowed: Bool[Array, "B A"], key: Key[Array, ""]) -> Int[Array, " B"]:
+            return self.planner.decide(learned, module.represent(codes), goal_latents, key, allowed)[0]
 
         return self.planner.walk(choose, world, start, {"codes": goals, "given": goals}, key)
 

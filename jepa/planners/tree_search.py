@@ -14,7 +14,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jepa.planners.base import GoalLatents, Planner, PlanningModel
+from jepa.planners.memory import nonzero_fingerprints
 from jepa.types import Plan, require_positive
+
+_FINGERPRINT_BITS = 128
+"""By how many bits a plan recognises where it was."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,7 +26,8 @@ class GumbelTreeSearch(Planner):
     """Before every move a tree of `num_simulations` predictions is grown, and the most promising action is taken.
 
     A value is `discount` to the power of the predicted cost, the reward of reaching the goal is 1; priors are what an
-    actor proposes, or uniform over legal actions without one.
+    actor proposes, or uniform over legal actions without one. A plan does not go back to where it was unless every
+    legal action does: without chance in its choices it would go in circles from there to its end.
 
     Source: Danihelka et al., 2022, in mctx.
     """
@@ -52,11 +57,15 @@ class GumbelTreeSearch(Planner):
         Raises:
           ValueError: mctx is not installed.
         """
-        return self.walk(lambda latents, key: self.decide(model, latents, goal, key)[0], model, start, goal, key)
+
+        def choose(latents: Float[Array, "B D"], allowed: Bool[Array, "B A"], key: Key[Array, ""]) -> Int[Array, " B"]:
+            return self.decide(model, latents, goal, key, allowed)[0]
+
+        return self.walk(choose, model, start, goal, key)
 
     def walk(
         self,
-        choose: Callable[[Float[Array, "B D"], Key[Array, ""]], Int[Array, " B"]],
+        choose: Callable[[Float[Array, "B D"], Bool[Array, "B A"], Key[Array, ""]], Int[Array, " B"]],
         model: PlanningModel,
         start: Float[Array, "B D"],
         goal: GoalLatents,
@@ -65,7 +74,7 @@ class GumbelTreeSearch(Planner):
         """Returns the plans that decisions make one after the other.
 
         Args:
-          choose: Decides, such as by `decide`, perhaps on another model than the moves are made on.
+          choose: Decides among allowed actions, such as by `decide`, perhaps on another model than moves are made on.
           model: What the moves are made on, and what says that the goal is reached.
           start: Where plans begin.
           goal: What is to be reached, as that model has it.
@@ -76,17 +85,26 @@ class GumbelTreeSearch(Planner):
             return model.goal_difference(latents[:, None], goal)[:, 0] < self.same_state_tolerance
 
         def move(carry, number):
-            latents, done, nodes = carry
-            action = choose(latents, jax.random.fold_in(key, number))
-            can_move = ~done & model.legal_actions(latents).any(axis=-1)
-            moved = jnp.where(can_move[:, None], model.predict(latents, action), latents)
+            latents, done, visited, nodes = carry
+            successors = model.predict_all(latents)
+            legal = model.legal_actions(latents)
+            codes = nonzero_fingerprints(successors, _FINGERPRINT_BITS)
+            is_new = legal & (codes[:, :, None] != visited[:, None]).all(axis=-1)
+            allowed = jnp.where(is_new.any(axis=-1, keepdims=True), is_new, legal)
+            action = choose(latents, allowed, jax.random.fold_in(key, number))
+            can_move = ~done & legal.any(axis=-1)
+            moved = jnp.take_along_axis(successors, action[:, None, None], axis=1)[:, 0]
+            moved = jnp.where(can_move[:, None], moved, latents)
             cost = jnp.where(can_move, model.cost(moved[:, None], goal)[:, 0], jnp.nan)
-            nodes += jnp.where(can_move, self.num_simulations + 1, 0)
+            nodes += jnp.where(can_move, self.num_simulations + legal.shape[-1], 0)
             is_stuck = ~model.legal_actions(moved).any(axis=-1)
-            return (moved, done | is_goal(moved) | is_stuck, nodes), (jnp.where(can_move, action, -1), cost)
+            visited = visited.at[:, number + 1].set(nonzero_fingerprints(moved, _FINGERPRINT_BITS))
+            return (moved, done | is_goal(moved) | is_stuck, visited, nodes), (jnp.where(can_move, action, -1), cost)
 
-        carry = (start, is_goal(start), jnp.zeros(len(start), jnp.int32))
-        (last, _, nodes), (actions, costs) = jax.lax.scan(move, carry, jnp.arange(self.horizon))
+        visited = jnp.zeros((len(start), self.horizon + 1), jnp.uint32)
+        visited = visited.at[:, 0].set(nonzero_fingerprints(start, _FINGERPRINT_BITS))
+        carry = (start, is_goal(start), visited, jnp.zeros(len(start), jnp.int32))
+        (last, _, _, nodes), (actions, costs) = jax.lax.scan(move, carry, jnp.arange(self.horizon))
         start_cost = model.cost(start[:, None], goal)
         return Plan(
             actions=actions.T,

@@ -31,15 +31,36 @@ DISTANCES = WORLD.distances()
 def test_tree_search_follows_a_cost_that_is_right_without_an_actor():
     rng = np.random.default_rng(0)
     starts, goals = rng.integers(WORLD.num_nodes - 1, size=(2, 16))
-    model = dataclasses.replace(WORLD.model(DISTANCES), propose=None)
-    planner = GumbelTreeSearch(num_simulations=16)
+    plan, lengths = searched(GumbelTreeSearch(num_simulations=16), DISTANCES, starts, goals)
+    assert plan.claims_solved.all()
+    assert (lengths - DISTANCES[starts, goals]).mean() < 0.2
+    np.testing.assert_array_equal(plan.num_nodes_generated, (16 + WORLD.successors.shape[1]) * lengths)
+
+
+def test_a_plan_goes_back_to_where_it_was_only_from_a_dead_end():
+    """Led by a cost that says nothing, which without a memory goes to and fro between two places."""
+    costs = np.random.default_rng(0).uniform(1, 30, DISTANCES.shape).astype(np.float32)
+    starts, goals = np.arange(16), np.full(16, WORLD.num_nodes - 2)
+    plan, _ = searched(GumbelTreeSearch(num_simulations=4, horizon=12), costs, starts, goals)
+    seen_again = 0
+    for start, actions in zip(starts, plan.actions, strict=True):
+        nodes = WORLD.replay(start, actions)
+        for time in range(1, len(nodes)):
+            neighbours = set(WORLD.successors[nodes[time - 1]]) - {-1}
+            is_dead_end = neighbours <= set(nodes[:time])
+            assert is_dead_end or nodes[time] not in nodes[:time]
+            seen_again += is_dead_end
+    assert len(plan.actions) * 12 * 0.5 > seen_again > 0
+
+
+def searched(planner: GumbelTreeSearch, costs: np.ndarray, starts: np.ndarray, goals: np.ndarray):
+    """The plans that a tree makes without an actor, and their lengths."""
+    model = dataclasses.replace(WORLD.model(costs), propose=None)
     plan = jax.jit(lambda start, goal: planner.plan(model, start, goal, jax.random.key(0)))(
         WORLD.latents(starts), WORLD.latents(goals)
     )
-    lengths = np.asarray((plan.actions >= 0).sum(axis=1))
-    assert plan.claims_solved.all()
-    assert (lengths - DISTANCES[starts, goals]).mean() < 0.2
-    np.testing.assert_array_equal(plan.num_nodes_generated, 17 * lengths)
+    plan = jax.tree.map(np.asarray, plan)
+    return plan, (plan.actions >= 0).sum(axis=1)
 
 
 @pytest.mark.slow
