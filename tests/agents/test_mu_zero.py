@@ -70,7 +70,8 @@ def test_replanning_makes_legal_moves_and_knows_where_it_is():
     solved, lengths = map(np.asarray, jax.vmap(GRID.verify)(problems, plan.actions))
     assert 0 < solved.mean() < 1
     np.testing.assert_array_equal(plan.claims_solved, solved)
-    np.testing.assert_array_equal(plan.num_nodes_generated, lengths * (agent.planner.num_simulations + GRID.num_actions))
+    nodes_per_move = agent.planner.num_simulations + GRID.num_actions
+    np.testing.assert_array_equal(plan.num_nodes_generated, lengths * nodes_per_move)
     for start, actions, length in zip(states, plan.actions, lengths, strict=True):
         state = start
         for action in actions[:length]:
