@@ -210,6 +210,7 @@ def debug(experiment: Experiment) -> Experiment:
         num_problems=4,
         width=8,
         hidden_width=16,
+        num_simulations=16,
     )
 
 

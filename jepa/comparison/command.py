@@ -22,7 +22,14 @@ from jepa.comparison.folders import (
     without_done,
     write_entry,
 )
-from jepa.comparison.jobs import LocalJob, StartJob, num_usable_cores, python_commands, thread_limits
+from jepa.comparison.jobs import (
+    LocalJob,
+    StartJob,
+    num_usable_cores,
+    python_commands,
+    shared_compilation,
+    thread_limits,
+)
 from jepa.comparison.progress import progress
 from jepa.comparison.report import print_report, write_report
 from jepa.comparison.results import cell_folders, read_comparison
@@ -134,6 +141,8 @@ def _starter(comparison: Comparison, programs: Path) -> StartJob:
     if comparison.slurm_partition is not None:
         return slurm_starter(comparison, programs)
     limits = thread_limits(comparison.jobs, num_usable_cores(), os.environ)
+    if comparison.debug:  # Otherwise seconds of training would hang on which cell came first.
+        limits |= shared_compilation(comparison.output.absolute() / "compiled", os.environ)
 
     def start(cell: Cell) -> LocalJob:
         return LocalJob(python_commands(cell, programs), cell.folder / "log.txt", os.environ | limits)

@@ -140,6 +140,17 @@ def thread_limits(jobs: int, num_cores: int, environment: Mapping[str, str]) -> 
     return limits
 
 
+def shared_compilation(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """Returns environment variables that let jobs use what others have compiled; a place that the user has is kept.
+
+    Args:
+        folder: Where compiled programs are kept.
+        environment: What is set already.
+    """
+    place = {"JAX_COMPILATION_CACHE_DIR": str(folder), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3"}
+    return {} if "JAX_COMPILATION_CACHE_DIR" in environment else place
+
+
 def num_usable_cores() -> int:
     """Returns how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
