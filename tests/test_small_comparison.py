@@ -27,6 +27,7 @@ def test_the_small_comparison_runs_from_configs_to_report(configs, tmp_path):
     ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1800)
     assert ran.returncode == 0, ran.stderr[-3000:]
     folder = tmp_path / "runs" / "comparison-debug"
+    assert any((folder / "compiled").iterdir())  # Cells share what they compile.
     rows = list(csv.DictReader((folder / "comparison.csv").read_text().splitlines()))
     assert [row["config"] for row in rows] == [path.stem for path in configs]
     assert {row["status"] for row in rows} == {"finished"}

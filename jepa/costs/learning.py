@@ -34,6 +34,8 @@ from jepa.types import Trajectories, pytree, require_positive
 DRIFT_TOLERANCE = 0.2
 """Imagined walks may be fitted this much better than recorded ones before the alarm of leaking time rises."""
 _NUM_DIAGNOSED = 64
+_Places = tuple[Int[Array, "B _"], Int[Array, "B _"]]
+"""Walks, and times in them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -210,8 +212,8 @@ class CostStage(FrozenWorldModelStage):
         self,
         state: TrainState,
         data: CostData,
-        states: tuple[Int[Array, "B K"], Int[Array, "B K"]],
-        goals: tuple[Int[Array, "B J"], Int[Array, "B J"]],
+        states: _Places,
+        goals: _Places,
         is_own_walk: Bool[Array, "B K J"],
     ) -> Float[Array, "B K J"]:
         pairs = tuple(index[:, :, None] for index in states), tuple(index[:, None] for index in goals)
@@ -226,11 +228,7 @@ class CostStage(FrozenWorldModelStage):
         return jnp.where(data.goals.met_by(*pairs), 0.0, targets)
 
     def _sampled_bounds(
-        self,
-        state: TrainState,
-        data: CostData,
-        states: tuple[Int[Array, "B K"], Int[Array, "B K"]],
-        goals: tuple[Int[Array, "B J"], Int[Array, "B J"]],
+        self, state: TrainState, data: CostData, states: _Places, goals: _Places
     ) -> Float[Array, "B K J"]:
         successors = data.successor_embeddings[states]
         batch, num_states, num_actions, width = successors.shape

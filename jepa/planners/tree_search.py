@@ -98,7 +98,7 @@ class GumbelTreeSearch(Planner):
             cost = jnp.where(can_move, model.cost(moved[:, None], goal)[:, 0], jnp.nan)
             nodes += jnp.where(can_move, self.num_simulations + legal.shape[-1], 0)
             is_stuck = ~model.legal_actions(moved).any(axis=-1)
-            visited = visited.at[:, number + 1].set(nonzero_fingerprints(moved, _FINGERPRINT_BITS))
+            visited = visited.at[:, number + 1].set(jnp.take_along_axis(codes, action[:, None], axis=1)[:, 0])
             return (moved, done | is_goal(moved) | is_stuck, visited, nodes), (jnp.where(can_move, action, -1), cost)
 
         visited = jnp.zeros((len(start), self.horizon + 1), jnp.uint32)
