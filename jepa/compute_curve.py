@@ -87,7 +87,15 @@ def _solve(
     evaluation: Evaluation = run.experiment.evaluation.batched(agent.planner.nodes_per_ply(env.num_actions))
     plan_function, mesh = agent.plan_function(env), data_mesh()
     return solve(
-        env, plan_function, run.params, problems, evaluation, mesh, lambda done: show(phase, done, count), lengths
+        env,
+        plan_function,
+        run.params,
+        problems,
+        evaluation,
+        mesh,
+        on_batch=lambda done: show(phase, done, count),
+        optimal_lengths=lengths,
+        seed=run.experiment.seed,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key, UInt
 
 from jepa.actors.base import ActorModule, proposals
 from jepa.agents.base import Params, PlanFunction
@@ -154,6 +154,7 @@ def solve(
     mesh: Mesh,
     on_batch: Callable[[int], None] = lambda num_done: None,
     optimal_lengths: Int[np.ndarray, " B"] | None = None,
+    seed: int = 0,
 ) -> PlanRecords:
     """Plans for all problems in batches over the devices of a mesh, and grades every plan.
 
@@ -166,13 +167,15 @@ def solve(
       mesh: the devices, between which each batch is split.
       on_batch: called with the number of problems done, first with 0, for a progress bar.
       optimal_lengths: least numbers of actions, where they are known already; None to ask the domain.
+      seed: of what planning leaves to chance, such as random plans; that of the training, so that runs with other seeds
+        plan by other draws.
     """
     count = problems.start.shape[0]
     wanted = config.problems_per_batch or count
     size = -(-min(wanted, count) // mesh.size) * mesh.size
 
-    def plan(params: Params, problems: Problem, number: Int[Array, ""]) -> Plan:
-        return plan_function(params, problems, jax.random.fold_in(jax.random.key(config.problem_seed), number))
+    def plan(params: Params, problems: Problem, draw: UInt[Array, ""]) -> Plan:
+        return plan_function(params, problems, jax.random.fold_in(jax.random.key(config.problem_seed), draw))
 
     # Plans come back whole to every process, each of which grades all of them.
     compiled = jax.jit(plan, out_shardings=NamedSharding(mesh, PartitionSpec()))
@@ -183,7 +186,8 @@ def solve(
     results, seconds = [], 0.0
     for number, indices in enumerate(batches):
         batch = jax.tree.map(lambda x, i=indices: np.asarray(x)[i], problems)
-        arguments = params, split(batch, mesh), replicate(np.int32(number), mesh)
+        draw = np.uint32((seed * len(batches) + number) % 2**32)
+        arguments = params, split(batch, mesh), replicate(draw, mesh)
         if number == 0:
             compiled = compiled.lower(*arguments).compile()
         began = time.perf_counter()

@@ -60,7 +60,15 @@ def evaluate_run(run: Run, show: Callable[[str, int, int], None]) -> Report:
     def grade(phase: str, planner: Planner, plan_function: PlanFunction) -> PlanRecords:
         batched = evaluation.batched(planner.nodes_per_ply(env.num_actions))
         return solve(
-            env, plan_function, run.params, problems, batched, mesh, lambda done: show(phase, done, count), lengths
+            env,
+            plan_function,
+            run.params,
+            problems,
+            batched,
+            mesh,
+            on_batch=lambda done: show(phase, done, count),
+            optimal_lengths=lengths,
+            seed=experiment.seed,
         )
 
     phase = "learned model" if isinstance(agent, LatentPlanner) else "plans"

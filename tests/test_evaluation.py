@@ -188,6 +188,24 @@ def test_perfect_planner_solves_everything_whatever_the_batch(problems, plans, s
     assert records.seconds_per_problem > 0
 
 
+def test_seeds_and_batches_leave_other_things_to_chance(problems):
+    def plan(params, batch, key):
+        draws = jax.random.randint(key, batch.start.shape[:1], 0, 2**30)
+        return Plan(
+            actions=jnp.full((len(draws), HORIZON), -1),
+            predicted_costs=jnp.zeros((len(draws), HORIZON + 1)),
+            claims_solved=jnp.zeros(len(draws), bool),
+            num_nodes_generated=draws,
+        )
+
+    config = Evaluation(problems_per_batch=4)
+    draws = [
+        solve(TILES, plan, {}, problems, config, data_mesh(), seed=seed).num_nodes_generated for seed in (0, 1, 2, 0)
+    ]
+    np.testing.assert_array_equal(draws[0], draws[3])
+    assert len(np.unique(draws[:3])) == 3 * len(problems.start)
+
+
 def change_last(plan, length):
     plan[length - 1] = (plan[length - 1] + 1) % 4
 
