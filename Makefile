@@ -11,7 +11,12 @@ CORE := .venv/installed-core-$(KEY)
 DEV := .venv/installed-dev-$(KEY)
 INSTALL = $(RUN) -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: help demo test test-all faults bench docs lint format clean
+# Sizes of `make compare`; all of it takes about five hours on two cores for each seed and budget.
+SEEDS ?= 0 1 2
+TRANSITIONS ?= 100000
+JOBS ?= 2
+
+.PHONY: help demo test test-all paper compare faults bench docs lint format clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -29,6 +34,12 @@ test: $(DEV) ## run the test suite, but for its slow tests
 
 test-all: $(DEV) ## run the whole test suite: every baseline trained to a known result, several devices, the tutorial
 	$(PYTEST) $(ARGS)
+
+paper: $(CORE) ## print the table of our planner and every baseline from its records; Markdown, LaTeX, CSV in runs/paper
+	$(RUN) eval.py report benchmarks/results/comparison --output-dir runs/paper $(ARGS)
+
+compare: $(CORE) ## train and grade our planner and every baseline anew, or go on with it: SEEDS, TRANSITIONS, JOBS
+	$(RUN) eval.py compare configs/comparison/*.py --seeds $(SEEDS) --transitions $(TRANSITIONS) --jobs $(JOBS) $(ARGS)
 
 # The longest first, so that no worker is left alone with it; files without the mark are not even collected.
 FAULTS = $(addprefix tests/faults/test_,several.py kills.py damage.py signals.py mutations.py) \

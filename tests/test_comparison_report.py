@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import re
 import sys
 from pathlib import Path
 
@@ -450,9 +449,10 @@ def test_printed_report_names_what_is_missing(root, capsys, monkeypatch):
     results = read_comparison([root], {})
     print_report(make_tables(results), results)
     out = capsys.readouterr().out
-    rows = [re.split("  +", line.strip()) for line in out.splitlines()]
-    assert ["method", "pocket_cube", "sliding_tiles_2x3"] in rows and ["LatentPlanner", "75.0", "100.0"] in rows
-    assert ["ppo_100%", "0.0", "25.0 (1 failed, 1 waiting)"] in rows
+    rows = [line.split() for line in out.splitlines()]
+    assert "method pocket cube sliding tiles 2x3 gap seeds".split() in rows
+    assert ["LatentPlanner", "75.0", "100.0", "12.5", "3"] in rows
+    assert "ppo_100% 0.0 25.0 (1 failed, 1 waiting) 87.5 1-3".split() in rows
     assert out.splitlines()[-2:] == ["tiles_ppo/28/seed1: failed", "tiles_ppo/28/seed2: waiting"]
 
 
@@ -517,20 +517,37 @@ def test_a_curve_of_another_experiment_does_not_count(root):
 
 
 @pytest.mark.parametrize("num_methods", [3, 21])
-def test_the_legend_stays_inside_the_figure(num_methods):
-    pytest.importorskip("matplotlib")
+@pytest.mark.parametrize("num_panels", [1, 3])
+def test_the_legend_stays_inside_the_figure_and_off_its_panels(num_methods, num_panels):
+    matplotlib = pytest.importorskip("matplotlib")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.2, 5.0), layout="constrained")
-    FigureCanvasAgg(figure)
-    axis = figure.subplots()
-    for index in range(num_methods):
-        axis.plot([0, 1], label=f"LatentPlanner (ours_cross_entropy {index})")
-    style._add_legend(figure, [axis])
-    figure.canvas.draw()
+    with matplotlib.rc_context(style.STYLE):
+        figure = Figure(figsize=(2.6 * num_panels + 1.7, 3.5), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = list(figure.subplots(1, num_panels, squeeze=False)[0])
+        for index in range(num_methods):
+            axes[0].plot([0, 1], label=f"LatentPlanner (ours_cross_entropy {index})")
+        style._add_legend(figure, axes)
+        figure.canvas.draw()
     box = figure.legends[0].get_window_extent()
     assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+    assert 0 <= box.y0 < box.y1 <= figure.bbox.height
+    assert not any(box.overlaps(axis.get_tightbbox()) for axis in axes)
+
+
+def test_panels_of_transitions_are_of_domains_with_several_budgets(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    drawn = {}
+    monkeypatch.setattr(figures, "write_figure", lambda panels, stem, size: drawn.update({stem.name: panels}) or [])
+    add(tmp_path, "cube_jepa", CUBE, 0, "x.")
+    add(tmp_path, "tiles_jepa", TILES, 0, "x.")
+    write_figures(make_tables(read_comparison([tmp_path], {})), tmp_path)
+    assert [title for title, _ in drawn["success_by_transitions"]] == ["pocket_cube", TILES.name]
+    add(tmp_path, "cube_jepa", CUBE, 0, "xx", budget=56)
+    write_figures(make_tables(read_comparison([tmp_path], {})), tmp_path)
+    assert [title for title, _ in drawn["success_by_transitions"]] == ["pocket_cube"]
 
 
 def test_panels_of_samples_are_of_domains_that_have_some(root, monkeypatch):

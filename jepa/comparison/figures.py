@@ -1,5 +1,6 @@
 """Figures of a comparison for a paper, as PDF and PNG, in colours that the colour-blind can tell apart."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def write_figures(tables: Sequence[Table], folder: Path) -> list[Path]:
         for index, method in enumerate(methods)
     }
     figures = {
-        "success_by_transitions": _by_domain(tables, looks, _draw_transitions, "recorded transitions"),
+        "success_by_transitions": _by_transitions(tables, looks),
         "success_by_nodes": _by_domain(tables, looks, _draw_nodes, "nodes per problem"),
         "success_by_samples": _by_domain(tables, looks, _draw_samples, "sampled plans per problem", sampled_plans),
         "performance_profiles": [(table.title, _profiles(table, looks)) for table in tables],
@@ -90,6 +91,14 @@ def _by_domain(
         if any(found.values()):
             panels.append((domain, panel))
     return panels
+
+
+def _by_transitions(tables: Sequence[Table], looks: Looks) -> list[tuple[str, Draw]]:
+    """Returns a panel for each domain with several budgets; for every domain if there is none with several."""
+    panels = _by_domain(tables, looks, _draw_transitions, "recorded transitions")
+    budgets = {column for table in tables for column in table.columns}
+    counts = Counter(column.domain for column in budgets)
+    return [panel for panel in panels if counts[panel[0]] > 1] or panels
 
 
 def _draw_transitions(axis: Any, points: Points, look: dict[str, Any]) -> None:

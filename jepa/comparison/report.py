@@ -15,6 +15,7 @@ from jepa.comparison.rows import (
     bounds_table,
     costs_table,
     details_table,
+    gap,
     head,
     improvements_table,
     sampled_table,
@@ -72,15 +73,26 @@ def print_report(tables: Sequence[Table], results: Sequence[Result]) -> None:
     """Prints how many problems each method solves, without intervals, and the cells without results."""
     console = Console()
     for table in tables:
-        shown = rich.table.Table(title=f"Solved, in %: {table.title}", box=box.SIMPLE_HEAD)
-        shown.add_column("method", overflow="fold")
+        shown = rich.table.Table(title=f"Solved, in %: {table.title}", box=box.SIMPLE_HEAD, padding=0)
+        shown.add_column("method", no_wrap=True)
         for column in table.columns:
-            shown.add_column(head(column, table), justify="right")
+            text = head(column, table).replace("_", " ")  # Of words, so that it can be broken.
+            shown.add_column(text, justify="right", overflow="fold", min_width=len("100.0"))
+        for text in ("gap", "seeds"):
+            shown.add_column(text, justify="right", no_wrap=True)
         for method in table.methods:
-            shown.add_row(method, *(solved(table, method, column, value) for column in table.columns))
+            cells = [solved(table, method, column, value) for column in table.columns]
+            shown.add_row(method, *cells, gap(table, method), _num_seeds(table, method))
         console.print(shown)
     for result in without_results(results):
         console.print(f"{result.name}: {result.status}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _num_seeds(table: Table, method: str) -> str:
+    """Returns how many seeds of a method are finished: of the domain with the fewest, and of that with the most."""
+    groups = (table.groups.get((method, column)) for column in table.columns)
+    counts = [len(group.finished) for group in groups if group]
+    return "-".join(str(count) for count in sorted({min(counts), max(counts)}))
 
 
 def without_results(results: Sequence[Result]) -> list[Result]:

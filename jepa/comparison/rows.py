@@ -70,10 +70,16 @@ def _success_row(table: Table, method: str, bold: str) -> list[str]:
     ]
     aggregate = table.aggregates[method]
     if aggregate is None:
-        return [method, *cells, "-", "-"]
+        return [method, *cells, "-", gap(table, method)]
     planned = {result.seed for group in table.groups.values() for result in group.results}
     seeds = "" if aggregate.num_seeds == len(planned) else f" ({aggregate.num_seeds} of {len(planned)} seeds)"
-    return [method, *cells, interval(aggregate.iqm) + seeds, _PERCENT.format(100 * aggregate.gap)]
+    return [method, *cells, interval(aggregate.iqm) + seeds, gap(table, method)]
+
+
+def gap(table: Table, method: str) -> str:
+    """Returns how far a method falls short of solving everything, on average; nothing where a column is missing."""
+    aggregate = table.aggregates[method]
+    return "-" if aggregate is None else _PERCENT.format(100 * aggregate.gap)
 
 
 def strict_table(table: Table) -> TextTable:

@@ -31,6 +31,8 @@ STYLE = {
 _PANEL_INCHES = (2.6, 2.1)
 _PANELS_PER_ROW = 3
 _HANDLE_INCHES, _LETTER_INCHES = 0.6, 0.068  # Of a column of the legend: what it has beside letters, and each of these.
+_LINE_INCHES = 0.17  # Of a line of the legend.
+_LEGEND_SHARE = 0.5  # A legend below a single panel may have this share of its height; a longer one stands beside it.
 
 Draw = Callable[[Any], None]
 """Draws into the axes of a panel."""
@@ -79,7 +81,7 @@ def write_figure(
     num_rows = -(-len(panels) // num_columns)
     width, height = panel_inches or (size * (1.5 if len(panels) == 1 else 1.0) for size in _PANEL_INCHES)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(width * num_columns + 0.4, height * num_rows + 0.8), layout="constrained")
+        figure = Figure(figsize=(width * num_columns + 0.4, height * num_rows + 0.4), layout="constrained")
         axes = list(figure.subplots(num_rows, num_columns, squeeze=False).flat)
         for axis, (title, draw) in zip(axes, panels, strict=False):
             draw(axis)
@@ -95,12 +97,23 @@ def write_figure(
 
 
 def _add_legend(figure: Any, axes: Sequence[Any]) -> None:
-    """Names below the panels what is drawn in any of them."""
+    """Names what is drawn in any of the panels: below them, or beside a single one; the figure grows by as much."""
     legends = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes]
     handles = {label: handle for legend in legends for handle, label in legend}
-    if handles:
-        ncols = _legend_columns(list(handles), figure.get_figwidth())
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=ncols)
+    if not handles:
+        return
+    width, height = figure.get_size_inches()
+    ncols = _legend_columns(list(handles), width)
+    num_lines = -(-len(handles) // ncols)
+    if len(axes) == 1 and num_lines * _LINE_INCHES > _LEGEND_SHARE * height:
+        ncols, place = 1, "outside right center"
+        width += _HANDLE_INCHES + _LETTER_INCHES * max(map(len, handles))
+        height = max(height, (len(handles) + 1) * _LINE_INCHES)
+    else:
+        place = "outside lower center"
+        height += num_lines * _LINE_INCHES
+    figure.set_size_inches(width, height)
+    figure.legend(handles.values(), handles.keys(), loc=place, ncols=ncols)
 
 
 def _legend_columns(labels: Sequence[str], inches: float) -> int:

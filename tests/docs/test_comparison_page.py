@@ -1,5 +1,7 @@
 """What docs/comparison.md shows is the committed report, and that is the report of the committed cells."""
 
+import contextlib
+import io
 import re
 from pathlib import Path
 
@@ -25,8 +27,19 @@ def remade(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report, "write_figures", lambda tables, folder: [folder / "figure.png"])  # Slow, and no numbers.
-        report_comparison([str(RESULTS / ARCHIVE), "--output-dir", str(folder)])
+        patch.setenv("COLUMNS", "80")
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            report_comparison([str(RESULTS / ARCHIVE), "--output-dir", str(folder)])
+    (folder / "printed.txt").write_text(printed.getvalue())
     return folder
+
+
+def test_printed_names_and_numbers_are_whole_in_80_columns(remade):
+    lines = (remade / "printed.txt").read_text().split("Written to")[0].splitlines()
+    methods = re.findall(r"^\| ([A-Z]\w+(?: \(\w+\))?) \|", (RESULTS / "comparison.md").read_text(), re.MULTILINE)
+    assert len(methods) > 10 and max(map(len, lines)) <= 80 and not any("…" in line for line in lines)
+    for method in methods:
+        assert any(re.match(f" {re.escape(method)} +[-0-9]", line) for line in lines)
 
 
 def test_tables_of_the_page_are_those_of_the_report():
