@@ -25,7 +25,7 @@ from jepa.comparison.rows import (
     success_table,
     value,
 )
-from jepa.comparison.tables import Table
+from jepa.comparison.tables import Column, Table
 from jepa.run_log import write_atomic
 
 NOTES = (
@@ -81,11 +81,17 @@ def print_report(tables: Sequence[Table], results: Sequence[Result]) -> None:
         for text in ("gap", "seeds"):
             shown.add_column(text, justify="right", no_wrap=True)
         for method in table.methods:
-            cells = [solved(table, method, column, value) for column in table.columns]
+            cells = [_share(table, method, column) for column in table.columns]
             shown.add_row(method, *cells, gap(table, method), _num_seeds(table, method))
         console.print(shown)
     for result in without_results(results):
         console.print(f"{result.name}: {result.status}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _share(table: Table, method: str, column: Column) -> str:
+    """Returns what is solved, without the cells that are missing, which stand below the table."""
+    group = table.groups.get((method, column))
+    return value(group.success) if group and group.success else solved(table, method, column, value)
 
 
 def _num_seeds(table: Table, method: str) -> str:
