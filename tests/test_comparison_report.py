@@ -537,17 +537,30 @@ def test_the_legend_stays_inside_the_figure_and_off_its_panels(num_methods, num_
     assert not any(box.overlaps(axis.get_tightbbox()) for axis in axes)
 
 
-def test_panels_of_transitions_are_of_domains_with_several_budgets(tmp_path, monkeypatch):
+def test_panels_are_of_the_budgets_that_have_curves(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     drawn = {}
-    monkeypatch.setattr(figures, "write_figure", lambda panels, stem, size: drawn.update({stem.name: panels}) or [])
+
+    def keep(panels, stem, size):
+        drawn[stem.name] = [title for title, _ in panels]
+        return []
+
+    monkeypatch.setattr(figures, "write_figure", keep)
     add(tmp_path, "cube_jepa", CUBE, 0, "x.")
     add(tmp_path, "tiles_jepa", TILES, 0, "x.")
     write_figures(make_tables(read_comparison([tmp_path], {})), tmp_path)
-    assert [title for title, _ in drawn["success_by_transitions"]] == ["pocket_cube", TILES.name]
+    both = ["pocket_cube", "pocket_cube, strictly", TILES.name, f"{TILES.name}, strictly"]
+    assert drawn["success_by_transitions"] == both
+    assert drawn["success_by_nodes"] == ["pocket_cube", TILES.name]
+    assert drawn["performance_profiles"] == ["28 transitions"]
     add(tmp_path, "cube_jepa", CUBE, 0, "xx", budget=56)
     write_figures(make_tables(read_comparison([tmp_path], {})), tmp_path)
-    assert [title for title, _ in drawn["success_by_transitions"]] == ["pocket_cube"]
+    assert drawn["success_by_transitions"] == both[:2]
+    assert drawn["success_by_nodes"] == ["pocket_cube, 56 transitions", TILES.name]
+    assert drawn["performance_profiles"] == ["28 transitions"]
+    add(tmp_path, "cube_ppo", CUBE, 0, "x.", **PPO)
+    write_figures(make_tables(read_comparison([tmp_path], {})), tmp_path)
+    assert drawn["success_by_nodes"] == ["pocket_cube, 28 transitions", TILES.name]
 
 
 def test_panels_of_samples_are_of_domains_that_have_some(root, monkeypatch):

@@ -1,13 +1,13 @@
 """Figures of a comparison for a paper, as PDF and PNG, in colours that the colour-blind can tell apart."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jepa.comparison.compute import sampled_plans, search_points
+from jepa.comparison.compute import Point, Sampled, sampled_plans, search_points
 from jepa.comparison.tables import Column, Estimate, Group, Table
 from jepa.figures.style import COLOURS, LINES, MARKERS, SHARES, Draw, has_matplotlib, label_counts, write_figure
 from jepa.statistics import performance_profile
@@ -22,8 +22,12 @@ def write_figures(tables: Sequence[Table], folder: Path) -> list[Path]:
     """
     if not has_matplotlib():
         return []
-    methods = list(dict.fromkeys(method for table in tables for method in table.methods))  # The best differ most.
-    looks = {
+    fullest_first = sorted(tables, key=lambda table: -len(table.groups))
+    methods = list(
+        dict.fromkeys(method for table in fullest_first for method in table.methods)
+    )  # The best differ most.
+    broad = [table for table in tables if len(table.columns) > 1] or tables
+    looks = {  # The best methods come first, and differ most.
         method: {
             "color": COLOURS[index % len(COLOURS)],
             "marker": MARKERS[(index + index // len(COLOURS)) % len(MARKERS)],  # Each pair comes once in 64 methods.
@@ -35,10 +39,10 @@ def write_figures(tables: Sequence[Table], folder: Path) -> list[Path]:
     }
     figures = {
         "success_by_transitions": _by_transitions(tables, looks),
-        "success_by_nodes": _by_domain(tables, looks, _draw_nodes, "nodes per problem"),
-        "success_by_samples": _by_domain(tables, looks, _draw_samples, "sampled plans per problem", sampled_plans),
-        "performance_profiles": [(table.title, _profiles(table, looks)) for table in tables],
-        "probability_of_improvement": [(table.title, _improvements(table)) for table in tables if table.improvements],
+        "success_by_nodes": _by_domain(tables, looks, search_points, _draw_nodes, "nodes per problem"),
+        "success_by_samples": _by_domain(tables, looks, sampled_plans, _draw_samples, "sampled plans per problem"),
+        "performance_profiles": [(table.title, _profiles(table, looks)) for table in broad],
+        "probability_of_improvement": [(table.title, _improvements(table)) for table in broad if table.improvements],
     }
     side = _CELL_INCHES * len(methods) + 1.5
     sizes = {"probability_of_improvement": (side, side)}
@@ -54,86 +58,96 @@ _CELL_INCHES = 0.27
 """Side of a cell of a matrix of methods."""
 Looks = dict[str, dict[str, Any]]
 """Colour, marker, label and layer by method."""
-Points = list[tuple[Column, Group]]
-"""What one method has on one domain."""
+
+
+def _by_transitions(tables: Sequence[Table], looks: Looks) -> list[tuple[str, Draw]]:
+    """Returns two panels for each domain: what is solved after how many moves, and what by plans of the fewest moves.
+
+    Domains with a single budget, of which no curve can be drawn, have them only if no domain has more.
+    """
+    groups = {place: group for table in tables for place, group in table.groups.items()}
+    columns = sorted({column for _, column in groups}, key=lambda column: column.num_transitions)
+    counts = Counter(column.domain for column in columns)
+    shown = [domain for domain in sorted(counts) if counts[domain] > 1] or sorted(counts)
+    panels = []
+    for domain in shown:
+        for title, share in ((domain, _success), (f"{domain}, strictly", _strict_success)):
+            found: dict[str, list[tuple[int, Estimate]]] = {method: [] for method in looks}
+            for column in columns:
+                for method in looks:
+                    group = groups.get((method, column)) if column.domain == domain else None
+                    if group and (estimate := share(group)):
+                        found[method].append((column.num_transitions, estimate))
+            if any(found.values()):
+                panels.append((title, _curves(found, looks, _draw_estimates, "transitions learned from")))
+    return panels
+
+
+def _success(group: Group) -> Estimate | None:
+    return group.success
+
+
+def _strict_success(group: Group) -> Estimate | None:
+    return group.strict_success
 
 
 def _by_domain(
     tables: Sequence[Table],
     looks: Looks,
-    draw: Callable[[Any, Points, dict[str, Any]], None],
+    points: Callable[[Group], list[Any]],
+    draw: Callable[[Any, list[Any], dict[str, Any]], None],
     label: str,
-    shows: Callable[[Group], Any] = lambda group: True,
 ) -> list[tuple[str, Draw]]:
-    """Returns a panel for each domain where any group shows something: solved share by something on a log axis."""
+    """Returns a panel for each domain that has points, of the budget with the most of them, the largest of such."""
+    found: dict[Column, dict[str, list[Any]]] = {}
+    for table in tables:
+        for (method, column), group in table.groups.items():
+            if group.finished and (shown := points(group)):
+                found.setdefault(column, {})[method] = shown
     panels = []
-    for domain in sorted({column.domain for table in tables for column in table.columns}):
-        found = {
-            method: sorted(
-                (
-                    (column, group)
-                    for table in tables
-                    for (other, column), group in table.groups.items()
-                    if other == method and column.domain == domain and group.success is not None and shows(group)
-                ),
-                key=lambda point: point[0].num_transitions,
-            )
-            for method in looks
-        }
-
-        def panel(axis: Any, found: dict[str, Points] = found) -> None:
-            for method, points in found.items():
-                if points:
-                    draw(axis, points, looks[method])
-            axis.set(xscale="log", xlabel=label, ylabel="solved", ylim=(-0.03, 1.03))
-            label_counts(axis.xaxis)
-
-        if any(found.values()):
-            panels.append((domain, panel))
+    for domain in sorted({column.domain for column in found}):
+        budgets = [column for column in found if column.domain == domain]
+        best = max(budgets, key=lambda one: (sum(map(len, found[one].values())), one.num_transitions))
+        title = domain if len(budgets) == 1 else f"{domain}, {best.num_transitions:,} transitions"
+        panels.append((title, _curves(found[best], looks, draw, label)))
     return panels
 
 
-def _by_transitions(tables: Sequence[Table], looks: Looks) -> list[tuple[str, Draw]]:
-    """Returns a panel for each domain with several budgets; for every domain if there is none with several."""
-    panels = _by_domain(tables, looks, _draw_transitions, "recorded transitions")
-    budgets = {column for table in tables for column in table.columns}
-    counts = Counter(column.domain for column in budgets)
-    return [panel for panel in panels if counts[panel[0]] > 1] or panels
+def _curves(
+    found: Mapping[str, list[Any]], looks: Looks, draw: Callable[[Any, list[Any], dict[str, Any]], None], label: str
+) -> Draw:
+    """Returns what draws the curves of a panel: solved share by something on a logarithmic axis."""
+
+    def panel(axis: Any) -> None:
+        for method, look in looks.items():
+            if found.get(method):
+                draw(axis, found[method], look)
+        axis.set(xscale="log", xlabel=label, ylabel="solved", ylim=(-0.03, 1.03))
+        label_counts(axis.xaxis)
+
+    return panel
 
 
-def _draw_transitions(axis: Any, points: Points, look: dict[str, Any]) -> None:
-    budgets = [column.num_transitions for column, _ in points]
-    _draw_points(axis, budgets, points, look)
+def _draw_nodes(axis: Any, points: list[Point], look: dict[str, Any]) -> None:
+    _draw_estimates(axis, [(point.nodes, point.success) for point in points if point.nodes > 0], look)
 
 
-def _draw_nodes(axis: Any, points: Points, look: dict[str, Any]) -> None:
-    """Draws a curve for each budget of transitions; the largest search of a method is where its table stands."""
-    for _, group in points:
-        found = [point for point in search_points(group) if point.nodes > 0]  # A logarithmic axis has no 0.
-        if found:
-            _draw_estimates(axis, [point.nodes for point in found], [point.success for point in found], look)
-            look = {name: value for name, value in look.items() if name != "label"}
+def _draw_samples(axis: Any, points: list[Sampled], look: dict[str, Any]) -> None:
+    """Draws pass@k, dashed, and what the learned score makes of it."""
+    sizes = [one.k for one in points]
+    axis.plot(sizes, [one.reranked for one in points], **look | {"linestyle": "-"})
+    dashed = look | {"linestyle": "--", "alpha": 0.6, "label": "_pass@k"}
+    axis.plot(sizes, [one.passed for one in points], **dashed)
 
 
-def _draw_samples(axis: Any, points: Points, look: dict[str, Any]) -> None:
-    """Draws pass@k, dashed, and what the learned score makes of it, of the largest budget of transitions."""
-    if points and (found := sampled_plans(points[-1][1])):
-        sizes = [one.k for one in found]
-        axis.plot(sizes, [one.reranked for one in found], **look | {"linestyle": "-"})
-        dashed = look | {"linestyle": "--", "alpha": 0.6, "label": "_pass@k"}
-        axis.plot(sizes, [one.passed for one in found], **dashed)
-
-
-def _draw_points(axis: Any, x: Sequence[float | int], points: Points, look: dict[str, Any]) -> None:
-    _draw_estimates(axis, x, [group.success for _, group in points], look)
-
-
-def _draw_estimates(axis: Any, x: Sequence[float | int], found: Sequence[Estimate], look: dict[str, Any]) -> None:
-    values = np.array([one.value for one in found])
+def _draw_estimates(axis: Any, points: Sequence[tuple[float | int, Estimate]], look: dict[str, Any]) -> None:
+    if not points:  # A logarithmic axis has no 0, so there may be none left.
+        return
+    values = np.array([one.value for _, one in points])
     # A bootstrap interval of a share at the border can end a rounding error beyond its own estimate.
-    below = np.maximum(0.0, values - [one.low for one in found])
-    above = np.maximum(0.0, [one.high for one in found] - values)
-    axis.errorbar(x, values, yerr=[below, above], capsize=2, **look)
+    below = np.maximum(0.0, values - [one.low for _, one in points])
+    above = np.maximum(0.0, [one.high for _, one in points] - values)
+    axis.errorbar([x for x, _ in points], values, yerr=[below, above], capsize=2, **look)
 
 
 def _profiles(table: Table, looks: Looks) -> Draw:
