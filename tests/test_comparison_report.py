@@ -17,7 +17,8 @@ from jepa.comparison.latex import escape_latex, latex
 from jepa.comparison.ledger import ledger
 from jepa.comparison.report import markdown, print_report, write_report
 from jepa.comparison.results import read_comparison
-from jepa.comparison.tables import Column, Table, make_tables
+from jepa.comparison.rows import transitions_tables
+from jepa.comparison.tables import SOLVED_SHARES, Column, Table, make_tables, shares_by_transitions
 from jepa.config import Experiment, to_json
 from jepa.envs.pocket_cube import PocketCube
 from jepa.envs.sliding_tiles import SlidingTiles
@@ -239,7 +240,7 @@ def test_damaged_cells_are_named(tmp_path):
     ]  # fmt: skip
     assert [result.method for result in results] == 3 * ["LatentPlanner"] + ["? (lost)"]
     text = markdown(make_tables(results), results, [])
-    assert "| LatentPlanner | 100.0 [34.2, 100.0] (2 damaged) | - | - |" in text
+    assert "| LatentPlanner | 100.0 [34.2, 100.0] (2 damaged) |" in text
     assert "| lost/28/seed0 | damaged | cell.json cannot be read: No such file or directory |" in text
 
 
@@ -537,6 +538,34 @@ def test_the_legend_stays_inside_the_figure_and_off_its_panels(num_methods, num_
     assert not any(box.overlaps(axis.get_tightbbox()) for axis in axes)
 
 
+def test_what_more_transitions_solve_by_hand(tmp_path):
+    add(tmp_path, "cube_jepa", CUBE, 0, "x.", optimal=[2, 2])
+    add(tmp_path, "cube_jepa", CUBE, 0, "xx", budget=56, optimal=[2, 1])
+    add(tmp_path, "cube_ppo", CUBE, 0, "x.", budget=56, **PPO)
+    add(tmp_path, "tiles_jepa", TILES, 0, "x.", budget=56)
+    tables = make_tables(read_comparison([tmp_path], {}))
+    shares = {name: shares_by_transitions(tables, "pocket_cube", share) for name, share in SOLVED_SHARES.items()}
+    values = {
+        (name, method, column.num_transitions): estimate.value
+        for name, found in shares.items()
+        for method, estimates in found.items()
+        for column, estimate in estimates.items()
+    }
+    assert values == {
+        ("solved", "LatentPlanner", 28): 0.5,
+        ("solved", "LatentPlanner", 56): 1.0,
+        ("solved", "ppo_100%", 56): 0.5,
+        ("solved strictly", "LatentPlanner", 28): 0.5,
+        ("solved strictly", "LatentPlanner", 56): 0.5,
+        ("solved strictly", "ppo_100%", 56): 0.5,
+    }
+    solved, strictly = transitions_tables(tables)  # Of the tiles there is one budget, and of PPO.
+    assert solved.title == "pocket_cube by transitions: solved, in %" and solved.heads == ("method", "28", "56")
+    assert [row[0] for row in solved.rows] == [row[0] for row in strictly.rows] == ["LatentPlanner"]
+    assert solved.rows[0][1].startswith("50.0 [") and solved.rows[0][2].startswith("100.0 [")
+    assert solved.title in markdown(tables, [], []) and "by transitions" in latex(tables)
+
+
 def test_panels_are_of_the_budgets_that_have_curves(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     drawn = {}
@@ -549,7 +578,7 @@ def test_panels_are_of_the_budgets_that_have_curves(tmp_path, monkeypatch):
     add(tmp_path, "cube_jepa", CUBE, 0, "x.")
     add(tmp_path, "tiles_jepa", TILES, 0, "x.")
     write_figures(make_tables(read_comparison([tmp_path], {})), tmp_path)
-    both = ["pocket_cube", "pocket_cube, strictly", TILES.name, f"{TILES.name}, strictly"]
+    both = [f"{domain}, {name}" for domain in ("pocket_cube", TILES.name) for name in ("solved", "solved strictly")]
     assert drawn["success_by_transitions"] == both
     assert drawn["success_by_nodes"] == ["pocket_cube", TILES.name]
     assert drawn["performance_profiles"] == ["28 transitions"]

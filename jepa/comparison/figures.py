@@ -1,6 +1,5 @@
 """Figures of a comparison for a paper, as PDF and PNG, in colours that the colour-blind can tell apart."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,16 @@ from typing import Any
 import numpy as np
 
 from jepa.comparison.compute import Point, Sampled, sampled_plans, search_points
-from jepa.comparison.tables import Column, Estimate, Group, Table
+from jepa.comparison.tables import (
+    SOLVED_SHARES,
+    Column,
+    Estimate,
+    Group,
+    Table,
+    budgets_of,
+    methods_of,
+    shares_by_transitions,
+)
 from jepa.figures.style import COLOURS, LINES, MARKERS, SHARES, Draw, has_matplotlib, label_counts, write_figure
 from jepa.statistics import performance_profile
 
@@ -22,10 +30,7 @@ def write_figures(tables: Sequence[Table], folder: Path) -> list[Path]:
     """
     if not has_matplotlib():
         return []
-    fullest_first = sorted(tables, key=lambda table: -len(table.groups))
-    methods = list(
-        dict.fromkeys(method for table in fullest_first for method in table.methods)
-    )  # The best differ most.
+    methods = methods_of(tables)
     broad = [table for table in tables if len(table.columns) > 1] or tables
     looks = {  # The best methods come first, and differ most.
         method: {
@@ -65,30 +70,17 @@ def _by_transitions(tables: Sequence[Table], looks: Looks) -> list[tuple[str, Dr
 
     Domains with a single budget, of which no curve can be drawn, have them only if no domain has more.
     """
-    groups = {place: group for table in tables for place, group in table.groups.items()}
-    columns = sorted({column for _, column in groups}, key=lambda column: column.num_transitions)
-    counts = Counter(column.domain for column in columns)
-    shown = [domain for domain in sorted(counts) if counts[domain] > 1] or sorted(counts)
+    budgets = budgets_of(tables)
     panels = []
-    for domain in shown:
-        for title, share in ((domain, _success), (f"{domain}, strictly", _strict_success)):
-            found: dict[str, list[tuple[int, Estimate]]] = {method: [] for method in looks}
-            for column in columns:
-                for method in looks:
-                    group = groups.get((method, column)) if column.domain == domain else None
-                    if group and (estimate := share(group)):
-                        found[method].append((column.num_transitions, estimate))
-            if any(found.values()):
-                panels.append((title, _curves(found, looks, _draw_estimates, "transitions learned from")))
+    for domain in [domain for domain in budgets if len(budgets[domain]) > 1] or budgets:
+        for name, share in SOLVED_SHARES.items():
+            found = {
+                method: [(column.num_transitions, estimate) for column, estimate in estimates.items()]
+                for method, estimates in shares_by_transitions(tables, domain, share).items()
+            }
+            if found:
+                panels.append((f"{domain}, {name}", _curves(found, looks, _draw_estimates, "transitions learned from")))
     return panels
-
-
-def _success(group: Group) -> Estimate | None:
-    return group.success
-
-
-def _strict_success(group: Group) -> Estimate | None:
-    return group.strict_success
 
 
 def _by_domain(

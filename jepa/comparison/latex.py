@@ -2,7 +2,15 @@
 
 from collections.abc import Sequence
 
-from jepa.comparison.rows import TextTable, bounds_table, costs_table, details_table, strict_table, success_table
+from jepa.comparison.rows import (
+    TextTable,
+    bounds_table,
+    costs_table,
+    details_table,
+    strict_table,
+    success_table,
+    transitions_tables,
+)
 from jepa.comparison.tables import Table
 
 CAPTIONS = {
@@ -23,6 +31,7 @@ def latex(tables: Sequence[Table]) -> str:
         texts = [success_table(table, "<b>{}</b>")]
         texts += [make(table) for make in (strict_table, details_table, bounds_table, costs_table)]
         parts += [_latex_table(text, f"{CAPTIONS[text.title]}; {table.title}.") for text in texts if text.rows]
+    parts += [_latex_table(text, f"{text.title}.") for text in transitions_tables(tables)]
     return "\n\n".join(parts) + "\n"
 
 

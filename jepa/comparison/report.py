@@ -23,6 +23,7 @@ from jepa.comparison.rows import (
     solved,
     strict_table,
     success_table,
+    transitions_tables,
     value,
 )
 from jepa.comparison.tables import Column, Table
@@ -78,11 +79,12 @@ def print_report(tables: Sequence[Table], results: Sequence[Result]) -> None:
         for column in table.columns:
             text = head(column, table).replace("_", " ")  # Of words, so that it can be broken.
             shown.add_column(text, justify="right", overflow="fold", min_width=len("100.0"))
-        for text in ("gap", "seeds"):
+        for text in ("gap", "seeds") if len(table.columns) > 1 else ("seeds",):
             shown.add_column(text, justify="right", no_wrap=True)
         for method in table.methods:
             cells = [_share(table, method, column) for column in table.columns]
-            shown.add_row(method, *cells, gap(table, method), _num_seeds(table, method))
+            over_all = [gap(table, method)] if len(table.columns) > 1 else []
+            shown.add_row(method, *cells, *over_all, _num_seeds(table, method))
         console.print(shown)
     for result in without_results(results):
         console.print(f"{result.name}: {result.status}", markup=False, highlight=False, soft_wrap=True)
@@ -115,6 +117,8 @@ def markdown(tables: Sequence[Table], results: Sequence[Result], notes: Sequence
             if text.rows:
                 lines += [f"## {text.title}: {table.title}", "", *_markdown_table(text.heads, text.rows), ""]
                 lines += [text.note, ""] if text.note else []
+    for text in transitions_tables(tables):
+        lines += [f"## {text.title}", "", *_markdown_table(text.heads, text.rows), ""]
     if missing := without_results(results):
         rows = [[result.name, result.status, " ".join(result.reason.splitlines()[-2:])] for result in missing]
         lines += ["## Cells without results", "", *_markdown_table(["cell", "status", "reason"], rows), ""]

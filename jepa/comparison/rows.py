@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from jepa.comparison.compute import groups_of, sampled_plans, search_points
-from jepa.comparison.tables import Column, Estimate, Group, Table
+from jepa.comparison.tables import SOLVED_SHARES, Column, Estimate, Group, Table, budgets_of, shares_by_transitions
 
 COSTS = {
     "moves seen": "num_transitions",
@@ -49,13 +49,13 @@ class TextTable:
 
 
 def success_table(table: Table, bold: str) -> TextTable:
-    """Returns what each method solves in each column, and over all of them.
+    """Returns what each method solves in each column, and over all of them if there are several.
 
     Args:
       table: Its numbers.
       bold: How the best of a column are written, such as `**{}**`.
     """
-    heads = ("method", *_heads(table), "IQM", "gap")
+    heads = ("method", *_heads(table), *(("IQM", "gap") if len(table.columns) > 1 else ()))
     rows = [_success_row(table, method, bold) for method in table.methods]
     return TextTable(title="Solved, in %", heads=heads, num_labels=1, rows=rows)
 
@@ -68,6 +68,8 @@ def _success_row(table: Table, method: str, bold: str) -> list[str]:
         solved(table, method, column, show_best if method in table.best(column) else interval)
         for column in table.columns
     ]
+    if len(table.columns) < 2:
+        return [method, *cells]
     aggregate = table.aggregates[method]
     if aggregate is None:
         return [method, *cells, "-", gap(table, method)]
@@ -174,6 +176,23 @@ def sampled_table(table: Table) -> TextTable:
             rows.append([head(column, table), method, str(one.k), *shares, f"{one.nodes:,.0f}", str(one.num_seeds)])
     heads = ("domain", "method", "k", "pass@k, % (oracle)", "rerank@k, %", "consensus@k, %", "nodes", "seeds")
     return TextTable(title="Sampled plans", heads=heads, num_labels=2, rows=rows, note=SAMPLES_NOTE)
+
+
+def transitions_tables(tables: Sequence[Table]) -> list[TextTable]:
+    """Returns, for each domain with several budgets, what methods with several of them solve, and what strictly."""
+    texts = []
+    for domain, columns in budgets_of(tables).items():
+        for name, share in SOLVED_SHARES.items():
+            found = shares_by_transitions(tables, domain, share)
+            rows = [
+                [method, *(interval(shares[column]) if column in shares else "-" for column in columns)]
+                for method, shares in found.items()
+                if len(shares) > 1
+            ]
+            heads = ("method", *(f"{column.num_transitions:,}" for column in columns))
+            title = f"{domain} by transitions: {name}, in %"
+            texts.append(TextTable(title=title, heads=heads, num_labels=1, rows=rows))
+    return [text for text in texts if text.rows]
 
 
 def solved(table: Table, method: str, column: Column, show: Show) -> str:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -233,6 +233,48 @@ def make_tables(results: Sequence[Result]) -> list[Table]:
     else:
         parts, titles = [columns], ["transitions as in the head of each column"]
     return [_table(title, part, groups) for title, part in zip(titles, parts, strict=True)]
+
+
+def methods_of(tables: Sequence[Table]) -> list[str]:
+    """Returns the methods of all tables, in the order of the one with the most, and then of the others."""
+    fullest_first = sorted(tables, key=lambda table: -len(table.groups))
+    return list(dict.fromkeys(method for table in fullest_first for method in table.methods))
+
+
+def budgets_of(tables: Sequence[Table]) -> dict[str, list[Column]]:
+    """Returns the columns of each domain in all tables, the smallest budget first."""
+    columns = {column for table in tables for column in table.columns}
+    budgets: dict[str, list[Column]] = {}
+    for column in sorted(columns, key=lambda one: (one.domain, one.num_transitions)):
+        budgets.setdefault(column.domain, []).append(column)
+    return budgets
+
+
+def shares_by_transitions(
+    tables: Sequence[Table], domain: str, share: Callable[[Group], Estimate | None]
+) -> dict[str, dict[Column, Estimate]]:
+    """Returns what each method reaches on a domain with each budget; methods and budgets that have something alone.
+
+    Args:
+      tables: All tables.
+      domain: Name of the domain.
+      share: What is asked of a group, such as its success.
+    """
+    groups = {place: group for table in tables for place, group in table.groups.items()}
+    found: dict[str, dict[Column, Estimate]] = {}
+    for method in methods_of(tables):
+        for column in budgets_of(tables)[domain]:
+            group = groups.get((method, column))
+            if group and (estimate := share(group)):
+                found.setdefault(method, {})[column] = estimate
+    return found
+
+
+SOLVED_SHARES: dict[str, Callable[[Group], Estimate | None]] = {
+    "solved": lambda group: group.success,
+    "solved strictly": lambda group: group.strict_success,
+}
+"""What is asked of groups by transitions, and its name."""
 
 
 def _table(title: str, columns: Sequence[Column], groups: Mapping[tuple[str, Column], Sequence[Result]]) -> Table:
