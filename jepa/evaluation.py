@@ -167,8 +167,7 @@ def solve(
       mesh: the devices, between which each batch is split.
       on_batch: called with the number of problems done, first with 0, for a progress bar.
       optimal_lengths: least numbers of actions, where they are known already; None to ask the domain.
-      seed: of what planning leaves to chance, such as random plans; that of the training, so that runs with other seeds
-        plan by other draws.
+      seed: of what planning leaves to chance, such as random plans: the seed of the training.
     """
     count = problems.start.shape[0]
     wanted = config.problems_per_batch or count
@@ -186,8 +185,7 @@ def solve(
     results, seconds = [], 0.0
     for number, indices in enumerate(batches):
         batch = jax.tree.map(lambda x, i=indices: np.asarray(x)[i], problems)
-        draw = np.uint32((seed * len(batches) + number) % 2**32)
-        arguments = params, split(batch, mesh), replicate(draw, mesh)
+        arguments = params, split(batch, mesh), replicate(np.uint32((seed * len(batches) + number) % 2**32), mesh)
         if number == 0:
             compiled = compiled.lower(*arguments).compile()
         began = time.perf_counter()
