@@ -11,11 +11,11 @@ from jaxtyping import Bool, Float, Int
 
 from jepa.agents.base import Agent, Params, ScoreFunction
 from jepa.config import to_json
-from jepa.evaluation import Evaluation, PlanRecords, exact_lengths, load_problems, solve
-from jepa.mesh import data_mesh
+from jepa.evaluation import PlanRecords, exact_lengths, load_problems
 from jepa.metrics import wilson_interval
 from jepa.planners.policy_sampling import PolicySampling
 from jepa.planners.random_shooting import CLAIM_BONUS
+from jepa.report import solve_for
 from jepa.run_log import provenance
 from jepa.runs import Run
 from jepa.statistics import pass_at_k
@@ -83,20 +83,8 @@ def grade_curve(run: Run, asked: Curve, show: Show) -> dict[str, Any]:
 def _solve(
     run: Run, agent: Agent, problems: Problem, lengths: Int[np.ndarray, " B"], phase: str, show: Show
 ) -> PlanRecords:
-    env, count = run.experiment.env, len(lengths)
-    evaluation: Evaluation = run.experiment.evaluation.batched(agent.planner.nodes_per_ply(env.num_actions))
-    plan_function, mesh = agent.plan_function(env), data_mesh()
-    return solve(
-        env,
-        plan_function,
-        run.params,
-        problems,
-        evaluation,
-        mesh,
-        on_batch=lambda done: show(phase, done, count),
-        optimal_lengths=lengths,
-        seed=run.experiment.seed,
-    )
+    plan_function, count = agent.plan_function(run.experiment.env), len(lengths)
+    return solve_for(run, agent.planner, plan_function, problems, lengths, lambda done: show(phase, done, count))
 
 
 def _search_point(

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Int
 
 from jepa.agents.base import PlanFunction
 from jepa.agents.latent_planner import LatentPlanner
@@ -52,24 +53,13 @@ def evaluate_run(run: Run, show: Callable[[str, int, int], None]) -> Report:
       ValueError: the test problems cannot be read or are not of this domain, or the domain contradicts itself.
     """
     experiment = run.experiment
-    env, agent, evaluation, mesh = experiment.env, experiment.agent, experiment.evaluation, data_mesh()
+    env, agent, evaluation = experiment.env, experiment.agent, experiment.evaluation
     problems = load_problems(env, evaluation)
     lengths = exact_lengths(env, problems, evaluation)
     count = problems.start.shape[0]
 
     def grade(phase: str, planner: Planner, plan_function: PlanFunction) -> PlanRecords:
-        batched = evaluation.batched(planner.nodes_per_ply(env.num_actions))
-        return solve(
-            env,
-            plan_function,
-            run.params,
-            problems,
-            batched,
-            mesh,
-            on_batch=lambda done: show(phase, done, count),
-            optimal_lengths=lengths,
-            seed=experiment.seed,
-        )
+        return solve_for(run, planner, plan_function, problems, lengths, lambda done: show(phase, done, count))
 
     phase = "learned model" if isinstance(agent, LatentPlanner) else "plans"
     records = grade(phase, agent.planner, agent.plan_function(env))
@@ -88,6 +78,30 @@ def evaluate_run(run: Run, show: Callable[[str, int, int], None]) -> Report:
     figures |= answer_figures(env, evidence, records, ceiling, floor)
     summary = {name: _json_number(value) for name, value in (_summary(run, records, ceiling, floor) | figures).items()}
     return Report(summary=summary, problems=problems, records=records, evidence=evidence)
+
+
+def solve_for(
+    run: Run,
+    planner: Planner,
+    plan_function: PlanFunction,
+    problems: Problem,
+    lengths: Int[np.ndarray, " B"],
+    on_batch: Callable[[int], None],
+) -> PlanRecords:
+    """Plans with the parameters and the seed of a run, on all devices, in batches that suit the planner.
+
+    Args:
+      run: the trained run.
+      planner: what the plans are made by, perhaps not the run's own.
+      plan_function: parameters and problems to plans.
+      problems: B problems.
+      lengths: their least numbers of actions.
+      on_batch: called with the number of problems done.
+    """
+    env, evaluation = run.experiment.env, run.experiment.evaluation
+    batched = evaluation.batched(planner.nodes_per_ply(env.num_actions))
+    seed = run.experiment.seed
+    return solve(env, plan_function, run.params, problems, batched, data_mesh(), on_batch, lengths, seed)
 
 
 def _floor(horizon: int, records: PlanRecords) -> RandomShooting:
