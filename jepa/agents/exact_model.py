@@ -60,5 +60,6 @@ def exact_planning_model(env: Env, cost: CodesCost, propose: CodesProposal | Non
         legal_actions=legal_actions,
         cost=lambda codes, goals: cost(codes, goals["given"]),
         goal_difference=lambda codes, goals: goal_difference(codes, goals["codes"], env.num_tokens),
+        shares_predictions=False,
         propose=None if propose is None else proposals,
     )

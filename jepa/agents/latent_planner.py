@@ -146,5 +146,6 @@ def planning_model(
         legal_actions=world_model.legal_actions,
         cost=lambda latents, goals: cost(latents[:, :, None], goals[:, None]).min(axis=-1),
         goal_difference=lambda latents, goals: goal_difference(latents, goals, world_model.encoder.num_slots),
+        shares_predictions=world_model.predictor.shares_actions,
         propose=None if actor is None else propose,
     )

@@ -32,6 +32,9 @@ class PlanningModel:
     goal_difference: Callable[[Float[Array, "B C D"], GoalLatents], Float[Array, "B C"]]
     """C latents of each problem to how far they are from satisfying the goal: the mean squared difference in the worst
     slot, 0 where a latent is that of the goal and about 2 where it is unrelated."""
+    shares_predictions: bool = True
+    """Whether predicting all actions at once costs much less than each by itself, as with one matrix per action; where
+    it does not, a search predicts only what is legal."""
     propose: Callable[[Float[Array, "B C D"], GoalLatents], Float[Array, "B C A"]] | None = None
     """C latents of each problem to the logarithms of the probabilities with which an actor proposes each action, minus
     infinity where it is held to be illegal; None where there is no actor."""

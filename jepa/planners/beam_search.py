@@ -9,9 +9,9 @@ import dataclasses
 import jax.numpy as jnp
 
 from jepa.planners.base import GoalLatents, PlanningModel
+from jepa.planners.expansion import expand
 from jepa.planners.frontier import Frontier, FrontierSearch, Successors
 from jepa.planners.inverses import Inverses, nothing_known
-from jepa.planners.memory import nonzero_fingerprints
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,26 +34,25 @@ class BeamSearch(FrontierSearch):
     ) -> tuple[Successors, Inverses]:
         """See base class: those after all actions."""
         batch, width, latent_width = frontier.latents.shape
-        flat = frontier.latents.reshape(-1, latent_width)
-        successors = model.predict_all(flat)
-        num_actions = successors.shape[1]
-        successors = successors.reshape(batch, width * num_actions, latent_width)
-        legal = model.legal_actions(flat).reshape(batch, width, num_actions) & frontier.alive[:, :, None]
-        costs = model.cost(successors, goal)
-        codes = nonzero_fingerprints(successors, self.fingerprint_bits)
+        legal = model.legal_actions(frontier.latents.reshape(-1, latent_width)).reshape(batch, width, -1)
+        legal &= frontier.alive[:, :, None]
         if self.skip_inverses:
             legal &= ~knowledge.undoing(frontier.last_actions)
-            leads_back = codes.reshape(legal.shape) == frontier.before[..., None]
+        expansion = expand(model, goal, frontier.latents, legal, self.fingerprint_bits)
+        if self.skip_inverses:
+            leads_back = expansion.codes.reshape(legal.shape) == frontier.before[..., None]
             knowledge = knowledge.after(frontier.last_actions, leads_back, legal)
-        pairs = jnp.arange(width * num_actions)
+        num_actions = legal.shape[-1]
+        pairs = jnp.broadcast_to(jnp.arange(width * num_actions), expansion.codes.shape)
         found = Successors(
-            latents=successors,
-            codes=codes,
-            parents=jnp.broadcast_to(pairs // num_actions, codes.shape),
-            actions=jnp.broadcast_to(pairs % num_actions, codes.shape),
+            latents=expansion.latents,
+            codes=expansion.codes,
+            parents=pairs // num_actions,
+            actions=pairs % num_actions,
             is_node=legal.reshape(batch, -1),
-            costs=costs,
-            worth=jnp.zeros_like(costs),
-            scores=-costs,
+            costs=expansion.costs,
+            goal_differences=expansion.goal_differences,
+            worth=jnp.zeros_like(expansion.costs),
+            scores=-expansion.costs,
         )
         return found, knowledge

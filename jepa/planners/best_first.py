@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, UInt
 
 from jepa.planners.base import GoalLatents, Planner, PlanningModel
+from jepa.planners.expansion import expand
 from jepa.planners.memory import empty_memory, first_of_its_kind, nonzero_fingerprints, remember, remembered
 from jepa.planners.shortening import shorten
 from jepa.types import Plan, pytree, require_positive
@@ -122,14 +123,11 @@ def _expand(config: BestFirstSearch, model: PlanningModel, goal: GoalLatents, se
     negative, chosen = jax.lax.top_k(-scores, min(config.num_expansions, scores.shape[1]))
     is_node = (negative > -jnp.inf) & running[:, None]
     rows = jnp.arange(batch)[:, None]
-    nodes = search.latents[rows, chosen].reshape(-1, width)
-    successors = model.predict_all(nodes)
-    num_actions = successors.shape[1]
-    successors = successors.reshape(batch, -1, width)
-    legal = model.legal_actions(nodes).reshape(batch, -1, num_actions) & is_node[..., None]
-    legal = legal.reshape(batch, -1)
-    codes = nonzero_fingerprints(successors, config.fingerprint_bits)
-    reaches_goal = legal & (model.goal_difference(successors, goal) < config.same_state_tolerance)
+    nodes = search.latents[rows, chosen]
+    legal = model.legal_actions(nodes.reshape(-1, width)).reshape(*chosen.shape, -1) & is_node[..., None]
+    found = expand(model, goal, nodes, legal, config.fingerprint_bits)
+    num_actions, legal, codes = legal.shape[-1], legal.reshape(batch, -1), found.codes
+    reaches_goal = legal & (found.goal_differences < config.same_state_tolerance)
     # A goal is kept even if its fingerprint is that of another node.
     kept = (legal & first_of_its_kind(codes, legal) & ~remembered(search.seen, codes)) | reaches_goal
     number = search.num_nodes[:, None] + jnp.cumsum(kept, axis=-1) - 1
@@ -137,23 +135,22 @@ def _expand(config: BestFirstSearch, model: PlanningModel, goal: GoalLatents, se
     places = jnp.where(kept, number, capacity)
     actions = jnp.broadcast_to(jnp.tile(jnp.arange(num_actions), chosen.shape[1]), codes.shape)
     depths = jnp.repeat(search.depths[rows, chosen] + 1, num_actions, axis=-1)
-    costs = model.cost(successors, goal)
     first_goal = jnp.argmax(reaches_goal, axis=-1)[:, None]
-    found = reaches_goal.any(axis=-1) & (jnp.take_along_axis(places, first_goal, axis=-1)[:, 0] < capacity)
+    at_goal = reaches_goal.any(axis=-1) & (jnp.take_along_axis(places, first_goal, axis=-1)[:, 0] < capacity)
 
     def store(values, new):
         return values.at[rows, places].set(new, mode="drop")
 
     return _Search(
-        latents=store(search.latents, successors),
+        latents=store(search.latents, found.latents),
         is_open=store(search.is_open.at[rows, chosen].min(~is_node), depths < config.horizon),
-        costs=store(search.costs, costs),
+        costs=store(search.costs, found.costs),
         depths=store(search.depths, depths),
         parents=store(search.parents, jnp.repeat(chosen, num_actions, axis=-1)),
         actions=store(search.actions, actions),
         num_nodes=jnp.minimum(search.num_nodes + kept.sum(axis=-1), capacity),
         seen=remember(search.seen, codes, kept),
-        goal_node=jnp.where(found, jnp.take_along_axis(places, first_goal, axis=-1)[:, 0], search.goal_node),
+        goal_node=jnp.where(at_goal, jnp.take_along_axis(places, first_goal, axis=-1)[:, 0], search.goal_node),
         num_nodes_generated=search.num_nodes_generated + legal.sum(axis=-1),
     )
 

@@ -72,6 +72,8 @@ class Successors:
     """Which are nodes at all: these are counted."""
     costs: Float[Array, "B C"]
     """Predicted actions from there to the goal."""
+    goal_differences: Float[Array, "B C"]
+    """How far they are from satisfying the goal."""
     worth: Float[Array, "B C"]
     """What the planner carries along."""
     scores: Float[Array, "B C"]
@@ -162,7 +164,7 @@ class FrontierSearch(Planner):
         """One ply for all problems."""
         found, knowledge = self.successors(model, goal, frontier, knowledge)
         is_new = first_of_its_kind(found.codes, found.is_node) & ~remembered(frontier.seen, found.codes)
-        reaches_goal = found.is_node & (model.goal_difference(found.latents, goal) < self.same_state_tolerance)
+        reaches_goal = found.is_node & (found.goal_differences < self.same_state_tolerance)
         scores = jnp.where(found.is_node & is_new, found.scores, -jnp.inf)
         # A node at the goal comes first, however it is ranked.
         scores, chosen = jax.lax.top_k(jnp.where(reaches_goal, jnp.inf, scores), self.width)

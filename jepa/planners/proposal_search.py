@@ -74,6 +74,7 @@ class ProposalSearch(FrontierSearch):
             actions=actions,
             is_node=log_probs > -jnp.inf,
             costs=costs,
+            goal_differences=model.goal_difference(latents, goal),
             worth=log_probs,
             scores=log_probs - self.cost_weight * costs,
         )

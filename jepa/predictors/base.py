@@ -14,6 +14,11 @@ class PredictorModule(nnx.Module):
     num_actions: int
     """A."""
 
+    @property
+    def shares_actions(self) -> bool:
+        """Whether `all_actions` is faster than as many predictions of one action each."""
+        return type(self).all_actions is not PredictorModule.all_actions
+
     def __call__(self, latents: Float[Array, "B D"], actions: Int[Array, " B"]) -> Float[Array, "B D"]:
         """Predicts the latents after one action each; every slot has mean 0 and variance 1."""
         raise NotImplementedError
