@@ -9,14 +9,18 @@ from jepa.cli import user_errors
 from jepa.run_config import read_config, read_json
 from jepa.runs import load_run
 
-USAGE = "usage: python -m jepa.weights_command RUN NAME\n\nRUN is a run folder that eval.py has graded."
+USAGE = """usage: python -m jepa.weights_command RUN NAME
+
+RUN is a run folder that eval.py has graded; NAME is one such as pocket_cube."""
 
 
 def main(arguments: Sequence[str]) -> None:
     """Runs the command line."""
+    if len(arguments) != 2 or not arguments[1].isidentifier():
+        asked = bool(set(arguments) & {"-h", "--help"})
+        print(USAGE, file=sys.stdout if asked else sys.stderr)
+        sys.exit(0 if asked else 2)
     with user_errors():
-        if len(arguments) != 2 or not arguments[1].isidentifier():
-            raise ValueError(f"expected a run folder and a name such as pocket_cube; came {list(arguments)}\n{USAGE}")
         folder = Path(arguments[0])
         run = load_run(folder, read_config(folder))
         if not (folder / "summary.json").is_file():
