@@ -1,6 +1,6 @@
 """Beam search over predicted latents, for a batch of problems in one compiled loop.
 
-Every ply predicts the latents after all actions of the W kept nodes, drops those that look like a latent seen
+Every ply predicts the latents after all legal actions of the W kept nodes, drops those that look like a latent seen
 before, and keeps the W of lowest predicted cost.
 """
 
@@ -32,7 +32,7 @@ class BeamSearch(FrontierSearch):
     def successors(
         self, model: PlanningModel, goal: GoalLatents, frontier: Frontier, knowledge: Inverses
     ) -> tuple[Successors, Inverses]:
-        """See base class: those after all actions."""
+        """See base class: those after all legal actions."""
         batch, width, latent_width = frontier.latents.shape
         legal = model.legal_actions(frontier.latents.reshape(-1, latent_width)).reshape(batch, width, -1)
         legal &= frontier.alive[:, :, None]
