@@ -20,7 +20,7 @@ from jepa.envs.base import Env
 from jepa.planners.base import Planner
 from jepa.planners.best_first import BestFirstSearch
 from jepa.training import Schedule, Stage
-from jepa.types import Trajectories
+from jepa.types import Trajectories, require_positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,15 +41,26 @@ class ContrastiveDistance(GuidedSearch):
     """How often each walk is in a batch."""
     training: Schedule = Schedule(num_updates=10_000, batch_size=512, learning_rate=3e-4)
     """How long and how fast it learns."""
+    max_passes: float = 40.0
+    """How often each recorded move is learned from on average, at most: with few moves there are fewer updates, as the
+    loss goes on falling after walks are known by heart and distances mean nothing any more."""
     planner: Planner = BestFirstSearch()
     """The search on the true dynamics."""
 
     def __post_init__(self):
-        """Refuses copies that do not divide the batch."""
+        """Refuses copies that do not divide the batch, and no passes."""
+        require_positive(self, "max_passes")
         if self.copies_per_walk < 1 or self.training.batch_size % self.copies_per_walk:
             raise ValueError(
                 f"copies_per_walk must divide the batch of {self.training.batch_size}; got {self.copies_per_walk}"
             )
+
+    def within(self, num_transitions: int) -> "ContrastiveDistance":
+        """See base class: with at most `max_passes` through the moves, at least one compiled call of updates."""
+        per_call = self.training.updates_per_call
+        most = self.max_passes * num_transitions / self.training.batch_size
+        num_updates = min(self.training.num_updates, max(1, int(most / per_call)) * per_call)
+        return dataclasses.replace(self, training=dataclasses.replace(self.training, num_updates=num_updates))
 
     def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
         """See base class."""

@@ -176,6 +176,13 @@ def test_contrastive_distances_rank_as_exact_ones_do(grid_walks):
     assert spearman(learned.ravel(), distances().ravel()) > 0.8
 
 
+@pytest.mark.parametrize(("num_transitions", "num_updates"), [(90, 50), (5_000, 500), (5_499, 500), (10**6, 1000)])
+def test_contrastive_learning_passes_only_so_often_through_few_moves(num_transitions, num_updates):
+    schedule = Schedule(num_updates=1000, batch_size=100, learning_rate=1e-3, updates_per_call=50)
+    agent = ContrastiveDistance(training=schedule, max_passes=10.0).within(num_transitions)
+    assert agent.training == dataclasses.replace(schedule, num_updates=num_updates)
+
+
 def test_cloning_reproduces_what_reaches_a_goal(grid_walks):
     """From random walks: towards a neighbour the one move there, and better than random on the whole grid."""
     agent = BehaviourCloning(network=NETWORK, training=schedule(600))
