@@ -45,8 +45,8 @@ def main() -> None:
     before = PAGE.read_text("utf-8")
     after = refreshed(before, REPORT.read_text("utf-8"))
     PAGE.write_text(after, "utf-8")
-    changed = sum(one != other for one, other in zip(before.splitlines(), after.splitlines(), strict=False))
-    print(f"{PAGE}: {len(COPIED.findall(after))} tables copied from {REPORT}, {changed} lines differ from before")
+    changed = len(set(after.splitlines()) - set(before.splitlines()))
+    print(f"{PAGE}: {len(COPIED.findall(after))} tables copied from {REPORT}, {changed} lines are new")
 
 
 if __name__ == "__main__":
