@@ -18,6 +18,7 @@ def main() -> None:
             say=lambda text: print(text, file=sys.stderr, flush=True),
             seconds_between_checkpoints=command.seconds_between_checkpoints,
             watchdog_seconds=command.processes.watchdog_seconds,
+            world_model_from=command.world_model_from,
         )
         if is_first():
             print(f"The run is in {command.run_dir}; grade it with: python eval.py {command.run_dir}")

@@ -39,6 +39,9 @@ class TrainCommand:
     """Shrink everything to a few updates and problems, to try the whole path in seconds."""
     seconds_between_checkpoints: float = SECONDS_BETWEEN_CHECKPOINTS
     """How much training is lost at most when the process is killed; fewer seconds cost speed, and change no result."""
+    world_model_from: Path | None = None
+    """Folder of a run with the same data, seed and world model, whose trained world model is taken over: only what
+    follows is trained, with the same result."""
     processes: Annotated[Processes, tyro.conf.OmitArgPrefixes] = Processes()
     """Several processes that train together, one for each host or device."""
 

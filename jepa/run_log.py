@@ -126,6 +126,15 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     return [{name: _NONFINITE.get(str(value), value) for name, value in row.items()} for row in rows]
 
 
+def copy_rows(path: Path, copy: Path, stage: str) -> None:
+    """Makes a file of the rows of one stage in a metrics.jsonl, as they are written there; replaces what is there.
+
+    Raises:
+        ValueError: If another line than a torn last one is not a JSON object, or the disk does not take the file.
+    """
+    write_atomic(copy, b"".join(line + b"\n" for line, row in _lines_and_rows(path) if row.get("stage") == stage))
+
+
 def write_atomic(path: Path, content: bytes) -> None:
     """Writes a file that is never seen half-written; replaces what is there.
 

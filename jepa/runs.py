@@ -32,8 +32,9 @@ from jepa.processes import Watchdog, is_first, on_first, require_same
 from jepa.run_config import changed_training, listed, read_config
 from jepa.run_folder import make_run_folder, remove_leftovers, run_lock, write_provenance
 from jepa.run_log import write_json_atomic
-from jepa.training import Stage, TrainState
+from jepa.training import Stage, TrainState, WorldModelStage
 from jepa.types import Trajectories
+from jepa.world_model_reuse import copy_logs, read_world_model
 
 DATA_ROOT = Path("data/recorded")
 """Where recorded moves are kept, relative to the working directory."""
@@ -67,6 +68,7 @@ def train(
     say: Callable[[str], None],
     seconds_between_checkpoints: float = SECONDS_BETWEEN_CHECKPOINTS,
     watchdog_seconds: float | None = None,
+    world_model_from: Path | None = None,
 ) -> None:
     """Trains into a folder, or continues there, or says that it is complete.
 
@@ -79,10 +81,12 @@ def train(
       say: receives progress in sentences, in process 0 alone.
       seconds_between_checkpoints: how much training a killed process loses at most; changes no result.
       watchdog_seconds: ends the process after so long without progress; 0 for never, None for the usual.
+      world_model_from: folder of a run with the same world model, which is taken over if nothing is trained yet.
 
     Raises:
       ValueError: the folder holds another experiment, is in use or cannot be written, data or checkpoints are
-        damaged, processes were given different experiments, or the loss is not finite.
+        damaged, processes were given different experiments, the run in `world_model_from` does not have what is to be
+        taken over, or the loss is not finite.
     """
     if not is_first():
         say = _say_nothing
@@ -96,13 +100,13 @@ def train(
             say(f"Other values than at the last start, which change nothing in training:\n{listed(changed)}")
         stages = _stages(experiment, _no_trajectories(experiment))
         states, metadata, done = _states(stages, checkpoints)
+        if source := None if done else world_model_from:
+            states, metadata, done = _take_world_model(experiment, states, source)
+            say(f"Takes over the world model of {source}")
         total = sum(stage.schedule.num_updates for stage in stages)
         if done < total:
-            plays = any(stage.transitions_per_update for stage in stages)
-            trajectories = (
-                _no_trajectories(experiment) if plays else _record(experiment, metadata.get("data_sha256"), say)
-            )
-            on_first(lambda: _mark(experiment, folder, done, changed))
+            trajectories = _trajectories(experiment, stages, metadata.get("data_sha256"), say)
+            on_first(lambda: _mark(experiment, folder, done, changed, source))
             if done:
                 say(f"Resuming after {done:,} of {total:,} updates")
             metadata = {"training_seconds": 0.0, "data_sha256": _sha256(trajectories)} | metadata
@@ -135,8 +139,12 @@ def _claim(
     return changed
 
 
-def _mark(experiment: Experiment, folder: Path, num_updates_done: int, changed: Mapping[str, str] | None) -> None:
-    """Says in the folder what is trained, and with what."""
+def _mark(
+    experiment: Experiment, folder: Path, num_updates_done: int, changed: Mapping[str, str] | None, source: Path | None
+) -> None:
+    """Says in the folder what is trained, and with what; `source` is the run whose world model is taken over."""
+    if source is not None:
+        copy_logs(source, folder)
     write_json_atomic(folder / "config.json", to_json(experiment))
     write_provenance(folder, num_updates_done, changed or {})
 
@@ -188,14 +196,27 @@ def _states(stages: Sequence[Stage], checkpoints: Checkpoints) -> tuple[dict[str
     return found.state, found.metadata, found.step
 
 
+def _take_world_model(
+    experiment: Experiment, fresh: Mapping[str, TrainState], source: Path
+) -> tuple[dict[str, TrainState], dict[str, Any], int]:
+    """Returns states, metadata and updates done of a run that begins with the world model of another."""
+    taken = read_world_model(source, experiment, untrained_states(read_config(source)))
+    states = {**fresh, WorldModelStage.name: taken.state}
+    return states, {"training_seconds": taken.training_seconds, "data_sha256": taken.data_sha256}, taken.num_updates
+
+
 def untrained_states(experiment: Experiment) -> dict[str, TrainState]:
     """Returns the shapes and types of all that a run of an experiment trains, by name of the stage."""
     stages = _stages(experiment, _no_trajectories(experiment))
     return jax.eval_shape(lambda: {stage.name: stage.init() for stage in stages})
 
 
-def _record(experiment: Experiment, sha256: str | None, say: Callable[[str], None]) -> Trajectories:
-    """Returns the recorded moves, which a resumed run needs to be the same as before."""
+def _trajectories(
+    experiment: Experiment, stages: Sequence[Stage], sha256: str | None, say: Callable[[str], None]
+) -> Trajectories:
+    """Returns the recorded moves, which a resumed run needs to be the same as before; none for who makes its own."""
+    if any(stage.transitions_per_update for stage in stages):
+        return _no_trajectories(experiment)
 
     def find() -> Path:
         return collect(experiment.env, experiment.behaviour, experiment.num_transitions, experiment.seed, DATA_ROOT)

@@ -34,6 +34,8 @@ with (here / "calls.txt").open("a") as file:
 experiment = json.loads((folder / "cell.json").read_text())["experiment"]
 (folder / "config.json").write_text(json.dumps(experiment))
 (folder / "environment.json").write_text(json.dumps(dict(os.environ)))
+if "--world-model-from" in words:
+    (folder / "world_model_from").write_text(words[words.index("--world-model-from") + 1])
 print("training", name, flush=True)
 (folder / "checkpoints").mkdir(exist_ok=True)
 if not list((folder / "checkpoints").iterdir()):

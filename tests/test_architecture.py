@@ -42,7 +42,7 @@ LAYERS = (
     {"diagnostics"},
     {"config"},
     {"run_config", "alarms"},
-    {"run_folder", "fitting"},
+    {"run_folder", "fitting", "world_model_reuse"},
     {"runs"},
     {"pretrained"},
     {"trained"},

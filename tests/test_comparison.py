@@ -357,6 +357,75 @@ def test_a_copy_that_was_broken_off_is_made_anew(narrow):
     assert not (cell.folder / ".checkpoints.tmp").exists()
 
 
+OTHER_COST = """
+import dataclasses
+
+from cube import config
+
+cost = dataclasses.replace(config.agent.cost, max_cost=9.0)
+config = dataclasses.replace(config, agent=dataclasses.replace(config.agent, cost=cost))
+"""
+POLICY = """
+import dataclasses
+
+from cube import config
+
+from jepa.agents.inverse_model import InverseModelPolicy
+
+config = dataclasses.replace(config, agent=InverseModelPolicy(world_model_training=config.agent.world_model_training))
+"""
+NO_WORLD_MODEL = """
+import dataclasses
+
+from cube import config
+
+from jepa.agents.random_plans import RandomPlans
+
+config = dataclasses.replace(config, agent=RandomPlans())
+"""
+
+
+@pytest.fixture
+def costly(place) -> Workplace:
+    (place.folder / "costly.py").write_text(OTHER_COST)
+    (place.folder / "policy.py").write_text(POLICY)
+    (place.folder / "random.py").write_text(NO_WORLD_MODEL)
+    return place
+
+
+def world_model_from(place: Workplace, name: str) -> str | None:
+    path = place.output / name / "world_model_from"
+    return "/".join(Path(path.read_text()).parts[-3:]) if path.exists() else None
+
+
+def test_cells_with_the_same_world_model_train_it_once_and_wait_for_it_if_others_need_not(costly, capsys):
+    assert run(costly, "cube", "costly", "policy", "random", "tiles", seeds=(0,), jobs=2) == 0
+    sources = {name: world_model_from(costly, f"{name}/28/seed0") for name in ("cube", "costly", "policy", "random")}
+    assert sources == {"cube": None, "costly": "cube/28/seed0", "policy": "cube/28/seed0", "random": None}
+    assert world_model_from(costly, "tiles/42/seed0") is None
+    assert trained_by(costly, "costly/28/seed0") == "costly/28/seed0"  # What follows, it trains itself.
+    calls = costly.calls()
+    assert calls.index("train random/28/seed0") < calls.index("train costly/28/seed0")
+    text = "costly/28/seed0 started with the world model of cube/28/seed0"
+    assert text in capsys.readouterr().err and text in (costly.output / "costly/28/seed0/log.txt").read_text()
+
+
+def test_nobody_waits_for_a_world_model_while_a_place_is_free(costly):
+    assert run(costly, "cube", "costly", seeds=(0,), jobs=2) == 0
+    assert world_model_from(costly, "costly/28/seed0") is None
+
+
+def test_other_seeds_and_cells_that_have_begun_take_no_world_model_over(costly):
+    assert run(costly, "cube", seeds=(0,)) == 0
+    assert run(costly, "costly", seeds=(1,)) == 0
+    assert world_model_from(costly, "costly/28/seed1") is None
+    costly.order({"policy/28/seed0": "fail"})
+    assert run(costly, "policy", seeds=(0,)) == 1
+    costly.order({})
+    assert run(costly, "cube", "policy", seeds=(0,), retry_failed=True) == 0
+    assert world_model_from(costly, "policy/28/seed0") is None
+
+
 # ---- more and less search
 
 

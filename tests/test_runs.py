@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 
 from jepa import runs
+from jepa.agents.base import Agent
+from jepa.agents.inverse_model import InverseModelPolicy
 from jepa.agents.latent_planner import LatentPlanner
+from jepa.agents.random_plans import RandomPlans
 from jepa.alarms import ALARMS, read_alarms
 from jepa.behaviours import NonBacktrackingWalks
 from jepa.config import Experiment, debug, to_json
@@ -26,7 +29,7 @@ from jepa.run_config import changed_training, read_config
 from jepa.run_log import RunLog, read_jsonl
 from jepa.runs import load_run
 from jepa.stopping import Stopped, stop_requests
-from jepa.training import Schedule, Stage
+from jepa.training import Schedule, Stage, WorldModelStage
 
 SCHEDULE = Schedule(num_updates=6, updates_per_call=2, batch_size=32)
 EXPERIMENT = dataclasses.replace(
@@ -265,6 +268,89 @@ def test_nothing_is_overwritten_where_every_checkpoint_is_damaged(copy):
     with pytest.raises(ValueError, match="expected a good checkpoint"):
         load_run(copy, EXPERIMENT)
     assert content(copy) == before
+
+
+# ---- the world model of another run
+
+
+def with_agent(agent: Agent) -> Experiment:
+    return dataclasses.replace(EXPERIMENT, agent=agent)
+
+
+OTHER_COST = with_agent(
+    dataclasses.replace(EXPERIMENT.agent, cost_training=dataclasses.replace(SCHEDULE, clip_norm=0.5))
+)
+POLICY = with_agent(
+    InverseModelPolicy(
+        world_model=EXPERIMENT.agent.world_model,
+        world_model_training=SCHEDULE,
+        policy_training=dataclasses.replace(SCHEDULE, num_updates=4),
+    )
+)
+
+
+@pytest.mark.parametrize("experiment", [OTHER_COST, POLICY], ids=["other_cost", "policy"])
+def test_world_model_of_another_run_saves_its_training_and_changes_nothing(unbroken, tmp_path, monkeypatch, experiment):
+    alone, after = tmp_path / "alone", tmp_path / "after"
+    train(experiment, alone, lambda text: None)
+    before, said = content(unbroken), []
+    with monkeypatch.context() as patch:
+        patch.setattr(WorldModelStage, "update", None)
+        train(experiment, after, said.append, world_model_from=unbroken)
+    assert said[0] == "Takes over the world model of unbroken"
+    assert "Resuming after 6 of " in said[2]
+    assert_same_result(after, alone)
+    assert content(unbroken) == before
+    assert read_config(after) == experiment
+    assert list((after / "tensorboard" / "world_model").rglob("events*"))
+    provenance = json.loads((after / "provenance.json").read_text())
+    assert [provenance["num_updates_done"], len(provenance["earlier_starts"])] == [6, 1]
+    # What it would have taken is charged, as if it had been trained here.
+    rows = [row for row in read_jsonl(unbroken / "metrics.jsonl") if row["stage"] == "world_model"]
+    charged = sum(2 * SCHEDULE.batch_size / row["samples_per_second"] for row in rows)
+    assert charged < load_run(after, experiment).training_seconds
+    assert charged == pytest.approx(rows[-1]["unix_time_seconds"] - rows[0]["unix_time_seconds"], rel=1.0, abs=60.0)
+    again = []
+    train(experiment, after, again.append, world_model_from=Path("nowhere"))  # Complete, so it is not looked for.
+    assert "The run is complete" in again[0]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "message"),
+    [
+        (
+            changed(seed=1),
+            "the world model of unbroken is another one:\n  --seed: 0 -> 1\n.*without --world-model-from",
+        ),
+        (
+            with_agent(dataclasses.replace(EXPERIMENT.agent, world_model_training=Schedule(learning_rate=0.5))),
+            "is another one:\n  --world-model-training.num-updates: 6 -> 1000",
+        ),
+        (with_agent(RandomPlans()), "taken over by and from a run that has one, which is not so here and in unbroken"),
+    ],
+)
+def test_another_world_model_is_refused_before_anything_is_written(unbroken, tmp_path, experiment, message):
+    with pytest.raises(ValueError, match=message):
+        train(experiment, tmp_path / "run", lambda text: None, world_model_from=unbroken)
+    assert not content(tmp_path / "run")
+
+
+def test_a_world_model_in_training_is_not_taken_over(tmp_path, monkeypatch):
+    write = RunLog.write
+
+    def write_and_die(self, *arguments):
+        write(self, *arguments)
+        if len(read_jsonl(tmp_path / "half" / "metrics.jsonl")) > 1:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunLog, "write", write_and_die)
+        with pytest.raises(Killed):
+            train(EXPERIMENT, tmp_path / "half", lambda text: None)
+    with pytest.raises(ValueError, match="the world model of .*half is trained only to 2 of 6 updates"):
+        train(OTHER_COST, tmp_path / "run", lambda text: None, world_model_from=tmp_path / "half")
+    with pytest.raises(ValueError, match="expected a run folder, but there is no .*config.json"):
+        train(OTHER_COST, tmp_path / "run", lambda text: None, world_model_from=tmp_path / "nowhere")
 
 
 # ---- what is refused

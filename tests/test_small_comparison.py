@@ -39,7 +39,9 @@ def test_the_small_comparison_runs_from_configs_to_report(configs, tmp_path):
     assert (ours["training_verifier_calls"], ours["mean_planning_verifier_calls"]) == ("0", "0.0")
     assert ppo["training_verifier_calls"] == ppo["num_transitions"] != "0"  # asked after every move
     shared = [row for row in rows if "_ours_" in row["config"]]  # Planners alone differ.
-    assert ran.stderr.count("with what pocket_cube_ours/") == len(shared)
+    assert ran.stderr.count(f"with what {ours['config']}/") == len(shared)
     assert {row["training_seconds"] for row in shared} <= {ours["training_seconds"]}
+    policies = [row for row in rows if row["config"].endswith("_inverse_model")]  # It has our world model, too.
+    assert ran.stderr.count("with the world model of ") == len(policies)
     again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900)
     assert again.returncode == 0 and f"{len(configs)} finished, 0 to run" in again.stderr

@@ -16,8 +16,14 @@ from jaxtyping import Array, Float, Key
 
 from jepa.actors.base import Actor
 from jepa.actors.residual_mlp import ResidualMLPActor
-from jepa.agents.base import Agent, Params, PlanFunction
-from jepa.agents.latent_planner import check_goals, planning_model, trained_actor, trained_world_model
+from jepa.agents.base import Params, PlanFunction
+from jepa.agents.latent_planner import (
+    WorldModelAgent,
+    check_goals,
+    planning_model,
+    trained_actor,
+    trained_world_model,
+)
 from jepa.agents.offline import GoalSampling, draw_hindsight
 from jepa.envs.base import Env
 from jepa.mesh import check_divisible, shard_batch
@@ -25,20 +31,15 @@ from jepa.planners.base import Planner
 from jepa.planners.proposal_search import ProposalSearch
 from jepa.training import FrozenWorldModelStage, Schedule, Stage, TrainState, WorldModelStage
 from jepa.types import Plan, Problem, Trajectories
-from jepa.world_model import WorldModel
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class InverseModelPolicy(Agent):
+class InverseModelPolicy(WorldModelAgent):
     """max log p(a_t | z_t, z_(t+k)), k drawn, on the frozen latents of the world model; then it acts on imagined ones.
 
     Source: goal-conditioned inverse dynamics, that is GCBC (Ghosh et al., 2021) with latents for states.
     """
 
-    world_model: WorldModel = WorldModel()
-    """Stage one, as in `LatentPlanner`."""
-    world_model_training: Schedule = Schedule(num_updates=800, learning_rate=2e-3)
-    """How long and how fast stage one learns."""
     head: Actor = ResidualMLPActor()
     """Stage two: the policy."""
     goals: GoalSampling = GoalSampling(next_fraction=0.0, future_fraction=1.0, discount=1.0)
@@ -50,10 +51,7 @@ class InverseModelPolicy(Agent):
 
     def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
         """See base class: the world model, then the policy."""
-        world_model_key, policy_key = jax.random.split(key)
-        world_model = WorldModelStage(
-            self.world_model, self.world_model_training, env, trajectories, world_model_key, mesh
-        )
+        world_model, policy_key = self.world_model_stage(env, trajectories, key, mesh)
         return [world_model, _InverseModelStage(self, world_model, env, trajectories, policy_key, mesh)]
 
     def plan_function(self, env: Env) -> PlanFunction:

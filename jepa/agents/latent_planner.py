@@ -29,13 +29,39 @@ LatentCost = Callable[[Float[Array, "*#B D"], Float[Array, "*#B D"]], Float[Arra
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LatentPlanner(Agent):
-    """Learns from recorded moves without rewards, then thinks: start and goal are encoded, all else is latent."""
+class WorldModelAgent(Agent):
+    """A method whose first stage is our world model, whatever it then learns on its frozen latents.
+
+    Two of them with the same world model train the same first stage, so one may take it over from the other.
+    """
 
     world_model: WorldModel = WorldModel()
     """Stage one: encoder, predictor and their objectives."""
     world_model_training: Schedule = Schedule(num_updates=800, learning_rate=2e-3)
     """How long and how fast stage one learns."""
+
+    def world_model_stage(
+        self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh
+    ) -> tuple[WorldModelStage, Key[Array, ""]]:
+        """Returns stage one, and the key of what follows; all that stage one depends on are the fields of this class.
+
+        Args:
+          env: the domain.
+          trajectories: recorded moves.
+          key: that of `stages`.
+          mesh: the devices.
+        """
+        world_model_key, rest = jax.random.split(key)
+        return (
+            WorldModelStage(self.world_model, self.world_model_training, env, trajectories, world_model_key, mesh),
+            rest,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LatentPlanner(WorldModelAgent):
+    """Learns from recorded moves without rewards, then thinks: start and goal are encoded, all else is latent."""
+
     cost: CostLearning = CostLearning()
     """Stage two: the cost to go, learned on imagined walks."""
     cost_training: Schedule = Schedule(num_updates=4000, learning_rate=2e-3)
@@ -51,10 +77,7 @@ class LatentPlanner(Agent):
         Raises:
           ValueError: an actor is to learn backwards where moves do not lead back, or goals leave something open.
         """
-        world_model_key, cost_key = jax.random.split(key)
-        world_model = WorldModelStage(
-            self.world_model, self.world_model_training, env, trajectories, world_model_key, mesh
-        )
+        world_model, cost_key = self.world_model_stage(env, trajectories, key, mesh)
         rules = GoalRules(
             is_reversible=env.is_reversible,
             hindsight_mask=None if env.goal_kind is GoalKind.STATE else env.hindsight_mask,

@@ -24,7 +24,7 @@ from jepa.comparison.folders import (
     write_entry,
 )
 from jepa.comparison.jobs import LOST, Job, StartJob, last_lines
-from jepa.comparison.sharing import take_training, trains_alike
+from jepa.comparison.sharing import same_world_model, take_training, trains_alike, with_world_model
 from jepa.stopping import SIGNALS
 
 Show = Callable[[str, int, str], None]
@@ -58,7 +58,8 @@ class _Running:
 def run_cells(cells: Sequence[Cell], finished: Sequence[Cell], start: StartJob, jobs: int, show: Show) -> int | None:
     """Runs cells in their order; one that fails does not stop the others.
 
-    Of cells that train alike the first trains, and the others, after it, take over what it has trained.
+    Of cells that train alike the first trains, and the others, after it, take over what it has trained; the same holds
+    for cells that train the same world model and then something else.
 
     Args:
       cells: Those to run or to continue.
@@ -117,8 +118,13 @@ def _received_signals() -> Iterator[list[int]]:
 
 
 def _next(waiting: Sequence[Cell], running: Sequence[_Running]) -> Cell | None:
-    """Returns the first cell that does not train what is being trained just now; None if there is none."""
-    return next((cell for cell in waiting if not any(trains_alike(cell, one.cell) for one in running)), None)
+    """Returns the first cell that does not train what is being trained just now; None if there is none.
+
+    One whose world model is being trained can wait, unless all others would have to.
+    """
+    free = [cell for cell in waiting if not any(trains_alike(cell, one.cell) for one in running)]
+    patient = [cell for cell in free if not any(same_world_model(cell, one.cell) for one in running)]
+    return next(iter(patient or free), None)
 
 
 def _begin(cell: Cell, finished: Sequence[Cell], start: StartJob) -> tuple[_Running, str]:
@@ -129,6 +135,10 @@ def _begin(cell: Cell, finished: Sequence[Cell], start: StartJob) -> tuple[_Runn
     log, text = cell.folder / "log.txt", f"{cell.name} started"
     if source := take_training(cell, finished):
         text += f" with what {source.name} has trained, which differs in planning alone"
+    else:
+        cell, source = with_world_model(cell, finished)
+        if source is not None:
+            text += f" with the world model of {source.name}"
     with log.open("a", encoding="utf-8") as file:
         print(text, file=file)
     offset, began = log.stat().st_size, time.monotonic()

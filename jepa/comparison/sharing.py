@@ -1,14 +1,17 @@
-"""Cells that differ in nothing but planner and test problems train once: who comes later takes over what is trained.
+"""Cells train once what they would train alike: who comes later takes over what is trained.
 
-Training is a pure function of config and seed, so a cell that trained for itself would get the same; and planners are
-compared on the same weights. The cost of training counts for each.
+All of it where they differ in nothing but planner and test problems, the world model where they learn something else on
+top of it. Training is a pure function of config and seed, so a cell that trained for itself would get the same; and
+planners are compared on the same weights. The cost of training counts for each.
 """
 
+import dataclasses
 import shutil
 from collections.abc import Sequence
 
 from jepa.comparison.cells import Cell
 from jepa.run_config import changed_training
+from jepa.world_model_reuse import changed_world_model
 
 CHECKPOINTS = "checkpoints"
 """Folder of what is trained, in the folder of a run."""
@@ -18,6 +21,31 @@ _BESIDE = ("config.json", "provenance.json", "metrics.jsonl")
 def trains_alike(one: Cell, other: Cell) -> bool:
     """Returns whether two different cells would train the same."""
     return one.name != other.name and not changed_training(one.experiment, other.experiment)
+
+
+def same_world_model(one: Cell, other: Cell) -> bool:
+    """Returns whether two different cells would train the same world model."""
+    return one.name != other.name and changed_world_model(one.experiment, other.experiment) == {}
+
+
+def with_world_model(cell: Cell, finished: Sequence[Cell]) -> tuple[Cell, Cell | None]:
+    """Lets a cell that has trained nothing take over the world model of a finished one, if one has the same.
+
+    Args:
+      cell: The cell.
+      finished: Cells whose training is complete.
+
+    Returns:
+      The cell, whose training perhaps begins with another's world model; and whose it is, or None.
+    """
+    if cell.num_done or (cell.folder / CHECKPOINTS).exists():
+        return cell, None
+    alike = (one for one in finished if (one.folder / CHECKPOINTS).is_dir() and same_world_model(cell, one))
+    source = next(alike, None)
+    if source is None:
+        return cell, None
+    train, *others = cell.commands
+    return dataclasses.replace(cell, commands=((*train, "--world-model-from", str(source.folder)), *others)), source
 
 
 def take_training(cell: Cell, finished: Sequence[Cell]) -> Cell | None:

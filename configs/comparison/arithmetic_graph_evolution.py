@@ -1,0 +1,19 @@
+"""Arithmetic graphs, evolution strategies, the policy led through a beam on the true dynamics.
+
+Command:   python eval.py compare configs/comparison/arithmetic_graph_*.py
+"""
+
+import dataclasses
+
+from arithmetic_graph_ours import EPISODES, NETWORK, PROPOSALS, config
+from pocket_cube_evolution import config as on_the_cube
+
+config = dataclasses.replace(
+    config,
+    agent=dataclasses.replace(
+        on_the_cube.agent,
+        network=NETWORK,
+        episodes=dataclasses.replace(EPISODES, num_envs=32),
+        planner=PROPOSALS,
+    ),
+)

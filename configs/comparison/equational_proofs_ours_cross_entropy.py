@@ -1,0 +1,15 @@
+"""Proofs in groups, our world model and cost, searched by the cross-entropy method over action sequences.
+
+Command:   python eval.py compare configs/comparison/equational_proofs_*.py
+"""
+
+import dataclasses
+
+from equational_proofs_ours import config
+
+from jepa.planners.cross_entropy import CrossEntropySearch
+
+config = dataclasses.replace(
+    config,
+    agent=dataclasses.replace(config.agent, planner=CrossEntropySearch(num_samples=25, num_iterations=4, horizon=10)),
+)

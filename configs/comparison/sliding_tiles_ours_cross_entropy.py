@@ -1,0 +1,15 @@
+"""8-puzzle, our world model and cost, searched by the cross-entropy method over action sequences.
+
+Command:   python eval.py compare configs/comparison/sliding_tiles_*.py
+"""
+
+import dataclasses
+
+from sliding_tiles_ours import config
+
+from jepa.planners.cross_entropy import CrossEntropySearch
+
+config = dataclasses.replace(
+    config,
+    agent=dataclasses.replace(config.agent, planner=CrossEntropySearch(num_samples=16, num_iterations=4, horizon=40)),
+)
