@@ -78,7 +78,8 @@ if is_curve:
     points = [{"scale": scale, "mean_nodes_generated": 10 * scale, "solved": [1, 0, 0, 0]} for scale in scales]
     num_samples = int(words[words.index("--num-samples") + 1])
     shares = {"pass_at_k_oracle": [0.5], "rerank_at_k": [0.25], "consensus_at_k": [0.0]}
-    samples = {"num_samples": num_samples, "k": [1], "mean_nodes_per_sample": 7.0} | shares if num_samples else None
+    sizes = {"num_samples": num_samples, "k": [1], "temperature": 0.5, "mean_nodes_per_sample": 7.0}
+    samples = sizes | shares if num_samples else None
     curve = {"num_problems": 4, "search": points, "samples": samples, "config": experiment}
     (folder / "curve.json").write_text(json.dumps(curve))
     sys.exit(0)

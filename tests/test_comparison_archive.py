@@ -16,7 +16,7 @@ CURVE = {
     "num_problems": 4,
     "search": [{"scale": 0.25, "mean_nodes_generated": 250.0, "solved": [1, 0, 0, 0]}],
     "samples": {
-        "num_samples": 2, "mean_nodes_per_sample": 5.0, "k": [1, 2],
+        "num_samples": 2, "temperature": 0.5, "mean_nodes_per_sample": 5.0, "k": [1, 2],
         "pass_at_k_oracle": [0.25, 0.5], "rerank_at_k": [0.25, 0.25], "consensus_at_k": [0.0, 0.0],
     },
 }  # fmt: skip

@@ -477,14 +477,15 @@ def test_figures_of_one_method_leave_out_who_beats_whom(tmp_path):
     assert names == {"success_by_transitions", "success_by_nodes", "performance_profiles"}
 
 
-def add_curve(folder: Path, points: dict[float, str], **samples: list) -> None:
+def add_curve(folder: Path, points: dict[float, str], temperature: float = 0.5, **samples: list) -> None:
     """Writes the curve.json of a cell: what each size of the search solves, and perhaps what samples are worth."""
     experiment = json.loads((folder / "cell.json").read_text())["experiment"]
     search = [
         {"scale": scale, "mean_nodes_generated": 1000.0 * scale, "solved": [mark == "x" for mark in solved]}
         for scale, solved in points.items()
     ]
-    found = {"num_samples": 2, "k": [1, 2], "mean_nodes_per_sample": 8.0} | samples if samples else None
+    sizes = {"num_samples": 2, "k": [1, 2], "temperature": temperature, "mean_nodes_per_sample": 8.0}
+    found = sizes | samples if samples else None
     curve = {"num_problems": 4, "search": search, "samples": found, "config": experiment}
     (folder / "curve.json").write_text(json.dumps(curve))
 
@@ -493,7 +494,7 @@ def test_more_and_less_search_and_samples_by_hand(root):
     shares = {"rerank_at_k": [0.5, 0.75], "consensus_at_k": [0.5, 0.5]}
     for seed, solved in enumerate(("xx..", "x...", "....")):
         samples = shares | {"pass_at_k_oracle": [0.5, 1.0 - seed / 2]} if seed < 2 else {}
-        add_curve(root / f"cube_jepa/28/seed{seed}", {0.25: solved}, **samples)
+        add_curve(root / f"cube_jepa/28/seed{seed}", {0.25: solved}, temperature=0.2 + seed, **samples)
     group = one_table(root).groups["LatentPlanner", CUBE_28]
     little, own = search_points(group)
     assert (little.scale, little.nodes, little.success.value, little.num_seeds) == (0.25, 250.0, 3 / 12, 3)
@@ -504,7 +505,7 @@ def test_more_and_less_search_and_samples_by_hand(root):
     results = read_comparison([root], {})
     text = markdown(make_tables(results), results, [])
     assert "| pocket_cube | LatentPlanner | 0.25 | 25.0 [" in text and "] | 250 | 3 |" in text
-    assert "| pocket_cube | LatentPlanner | 2 | 75.0 | 75.0 | 50.0 | 16 | 2 |" in text
+    assert "| pocket_cube | LatentPlanner | 2 | 75.0 | 75.0 | 50.0 | 16 | 0.2, 1.2 | 2 |" in text
     pytest.importorskip("matplotlib")
     assert "success_by_samples" in {path.stem for path in write_figures(make_tables(results), root)}
 

@@ -330,6 +330,7 @@ def test_more_and_less_search_and_sampled_plans(one_run, tmp_path, capsys):
     _, folder = one_run
     pytest.importorskip("matplotlib")
     words = ["--search-scales", 0.02, 1, "--num-samples", 4, "--sampled-problems", 3, "--num-problems", 6, "--figures"]
+    words += ["--temperatures", 0.3, 1e9]
     with pytest.raises(SystemExit) as end:
         call(eval_program.main, "curve", folder, *words, "--output-dir", tmp_path / "new")
     assert end.value.code == 0
@@ -340,6 +341,10 @@ def test_more_and_less_search_and_sampled_plans(one_run, tmp_path, capsys):
     assert own["solved_fraction"] == np.mean(own["solved"]) and len(own["solved"]) == result["num_problems"] == 6
     samples = result["samples"]
     assert samples["k"] == [1, 2, 4] and (samples["num_problems"], samples["num_samples"]) == (3, 4)
+    tried, solved, right = samples["calibration"].values()
+    best = max((0, 1), key=lambda index: (solved[index], right[index]))
+    assert tried == [0.3, 1e9] and samples["temperature"] == tried[best]
+    assert all(0 <= one <= whole <= 4 * one for one, whole in zip(right, solved, strict=True))
     shares = [samples[name] for name in ("pass_at_k_oracle", "rerank_at_k", "consensus_at_k")]
     assert shares[0][0] == pytest.approx(shares[1][0]) == pytest.approx(shares[2][0])  # one plan is one plan
     assert all(oracle >= rerank - 1e-9 for oracle, rerank in zip(*shares[:2], strict=True))

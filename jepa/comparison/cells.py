@@ -141,7 +141,9 @@ def _cell(comparison: Comparison, config: Path, experiment: Experiment, budget: 
         experiment, train, grade = debug(experiment), [*train, "--debug"], [*grade, "--debug"]
     programs = [train, grade]
     if curve := comparison.curve:
-        draw += ["--num-samples", curve.num_samples, "--search-scales", *curve.search_scales]
+        # In miniature it takes longer to choose a temperature than to sample.
+        draw += ["--num-samples", curve.num_samples, *(["--temperatures", 0.5] if comparison.debug else [])]
+        draw += ["--search-scales", *curve.search_scales]
         programs.append(draw)
     commands = tuple(tuple(map(str, words)) for words in programs)
     return Cell(

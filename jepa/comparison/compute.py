@@ -37,6 +37,8 @@ class Sampled:
     """Share of problems where the plan of the best learned score is right."""
     consensus: float
     """Share of problems where the most frequent plan is right."""
+    temperatures: tuple[float, ...]
+    """At which they were sampled: different ones of the seeds."""
     num_seeds: int
     """Seeds for which plans were sampled."""
 
@@ -67,15 +69,14 @@ def sampled_plans(group: Group) -> list[Sampled]:
     samples = [curve["samples"] for curve in curves if curve["samples"]]
     if not samples:
         return []
-    rows = []
+    rows, temperatures = [], tuple(sorted({float(one["temperature"]) for one in samples}))
     for k in sorted(set.intersection(*(set(one["k"]) for one in samples))):
         passed, reranked, consensus = (
             float(np.mean([one[name][one["k"].index(k)] for one in samples])) for name in SAMPLE_FIGURES
         )
         nodes = k * float(np.mean([one["mean_nodes_per_sample"] for one in samples]))
-        rows.append(
-            Sampled(k=k, nodes=nodes, passed=passed, reranked=reranked, consensus=consensus, num_seeds=len(samples))
-        )
+        shares = dict(passed=passed, reranked=reranked, consensus=consensus)
+        rows.append(Sampled(k=k, nodes=nodes, **shares, temperatures=temperatures, num_seeds=len(samples)))
     return rows
 
 

@@ -161,7 +161,7 @@ def require_curve(curve: dict[str, Any]) -> None:
         points, samples, _ = curve["search"], curve["samples"], int(curve["num_problems"])
         for point in points:
             float(point["scale"]), float(point["mean_nodes_generated"]), np.asarray(point["solved"], bool)
-        for name in ("num_samples", "mean_nodes_per_sample") if samples else ():
+        for name in ("num_samples", "temperature", "mean_nodes_per_sample") if samples else ():
             float(samples[name])
         for name in SAMPLE_FIGURES if samples else ():
             np.asarray(samples[name], float).reshape(len(samples["k"]))

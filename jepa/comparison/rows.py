@@ -26,6 +26,7 @@ BOUNDS = {
 SAMPLES_NOTE = (
     "Of k sampled plans per problem, pass@k counts a problem if any is right, which only an oracle could pick; "
     "rerank@k takes the one of the best learned score and consensus@k the most frequent one, without asking. "
+    "The temperature was chosen on other problems, for each method and seed. "
     "Who plans on the true dynamics sees when the goal is reached: there rerank@k is pass@k by construction."
 )
 _PERCENT = "{:.1f}"
@@ -173,8 +174,11 @@ def sampled_table(table: Table) -> TextTable:
     for column, method, group in groups_of(table):
         for one in sampled_plans(group):
             shares = [_PERCENT.format(100 * share) for share in (one.passed, one.reranked, one.consensus)]
-            rows.append([head(column, table), method, str(one.k), *shares, f"{one.nodes:,.0f}", str(one.num_seeds)])
-    heads = ("domain", "method", "k", "pass@k, % (oracle)", "rerank@k, %", "consensus@k, %", "nodes", "seeds")
+            temperatures = ", ".join(f"{temperature:g}" for temperature in one.temperatures)
+            rest = [f"{one.nodes:,.0f}", temperatures, str(one.num_seeds)]
+            rows.append([head(column, table), method, str(one.k), *shares, *rest])
+    shares = ("pass@k, % (oracle)", "rerank@k, %", "consensus@k, %")
+    heads = ("domain", "method", "k", *shares, "nodes", "temperature", "seeds")
     return TextTable(title="Sampled plans", heads=heads, num_labels=2, rows=rows, note=SAMPLES_NOTE)
 
 
