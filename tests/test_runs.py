@@ -289,7 +289,10 @@ POLICY = with_agent(
 )
 
 
-@pytest.mark.parametrize("experiment", [OTHER_COST, POLICY], ids=["other_cost", "policy"])
+@pytest.mark.parametrize(
+    "experiment",
+    [pytest.param(OTHER_COST, id="other_cost", marks=pytest.mark.slow), pytest.param(POLICY, id="policy")],
+)
 def test_world_model_of_another_run_saves_its_training_and_changes_nothing(unbroken, tmp_path, monkeypatch, experiment):
     alone, after = tmp_path / "alone", tmp_path / "after"
     train(experiment, alone, lambda text: None)
