@@ -7,7 +7,7 @@ planners are compared on the same weights. The cost of training counts for each.
 
 import dataclasses
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from jepa.comparison.cells import Cell
 from jepa.run_config import changed_training
@@ -40,9 +40,7 @@ def with_world_model(cell: Cell, finished: Sequence[Cell]) -> tuple[Cell, Cell |
     """
     if cell.num_done or (cell.folder / CHECKPOINTS).exists():
         return cell, None
-    alike = (one for one in finished if (one.folder / CHECKPOINTS).is_dir() and same_world_model(cell, one))
-    source = next(alike, None)
-    if source is None:
+    if (source := _first_trained(finished, lambda one: same_world_model(cell, one))) is None:
         return cell, None
     train, *others = cell.commands
     return dataclasses.replace(cell, commands=((*train, "--world-model-from", str(source.folder)), *others)), source
@@ -61,9 +59,7 @@ def take_training(cell: Cell, finished: Sequence[Cell]) -> Cell | None:
     target = cell.folder / CHECKPOINTS
     if target.exists():
         return None
-    alike = (one for one in finished if (one.folder / CHECKPOINTS).is_dir() and trains_alike(cell, one))
-    source = next(alike, None)
-    if source is None:
+    if (source := _first_trained(finished, lambda one: trains_alike(cell, one))) is None:
         return None
     for path in (source.folder / name for name in _BESIDE):
         if path.exists():
@@ -73,3 +69,7 @@ def take_training(cell: Cell, finished: Sequence[Cell]) -> Cell | None:
     shutil.copytree(source.folder / CHECKPOINTS, unfinished)
     unfinished.rename(target)
     return source
+
+
+def _first_trained(finished: Sequence[Cell], is_wanted: Callable[[Cell], bool]) -> Cell | None:
+    return next((one for one in finished if (one.folder / CHECKPOINTS).is_dir() and is_wanted(one)), None)
