@@ -26,7 +26,7 @@ from jepa.types import Problem
 Show = Callable[[str, int, int], None]
 """Receives the name of a phase with how many problems are done, and of how many."""
 
-TEMPERATURES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+TEMPERATURES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """From nearly none to much: for costs, in moves; for proposals, as a power of their probabilities."""
 NUM_CALIBRATED = 32
 """Problems, and plans for each, by which a temperature is chosen."""
