@@ -240,9 +240,12 @@ class WorldModelStage(ModuleStage):
     def diagnose(self, state: TrainState, resources: Trajectories) -> dict[str, Array]:
         """See base class: how far the latents of recorded states have collapsed, the alarm, and their histogram.
 
-        They have if they fill few directions, or if two tokens have become one.
+        They have if they fill few directions, or if two tokens have become one. Of few walks states before the last are
+        looked at, too: latents of fewer states than their width fill few directions, however good they are.
         """
-        states = resources.states[:, -1][:_NUM_DIAGNOSED]
+        num_walks, num_times, num_tokens = resources.states.shape
+        last_first = resources.states[:, ::-1].swapaxes(0, 1).reshape(num_walks * num_times, num_tokens)
+        states = last_first[:_NUM_DIAGNOSED]
         encoder = self.module(state.params).encoder
         latents = encoder(states)
         rank = effective_rank(latents)

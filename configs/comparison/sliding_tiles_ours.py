@@ -1,4 +1,7 @@
-"""8-puzzle, our method with a cost as wide as the networks of all other methods; otherwise as shipped.
+"""8-puzzle, our method with a cost as wide as the networks of all other methods, and a predictor that needs few moves.
+
+The dense predictor of configs/sliding_tiles.py learns by heart which boards it saw: from 1,000 moves it predicts half of
+all others wrong. One that attends from place to place learns what a move does from as many.
 
 Command:   python eval.py compare configs/comparison/sliding_tiles_*.py
 """
@@ -8,7 +11,11 @@ from pathlib import Path
 
 from jepa.config import load_config
 from jepa.costs.euclidean import EuclideanCost
+from jepa.encoders.trunks import AttentionTrunk
+from jepa.predictors.slot_trunk import TrunkPredictor
 
 config = load_config(Path(__file__).parents[1] / "sliding_tiles.py")
 cost = dataclasses.replace(config.agent.cost, head=EuclideanCost(hidden_width=512))
-config = dataclasses.replace(config, agent=dataclasses.replace(config.agent, cost=cost))
+predictor = TrunkPredictor(trunk=AttentionTrunk(width=64, num_blocks=1))
+world_model = dataclasses.replace(config.agent.world_model, predictor=predictor)
+config = dataclasses.replace(config, agent=dataclasses.replace(config.agent, world_model=world_model, cost=cost))
