@@ -1,7 +1,7 @@
-"""8-puzzle, our method with a cost as wide as the networks of all other methods, and a predictor that needs few moves.
+"""8-puzzle, our method with a cost as wide as other methods' networks, and a predictor that needs few moves.
 
-The dense predictor of configs/sliding_tiles.py learns by heart which boards it saw: from 1,000 moves it predicts half of
-all others wrong. One that attends from place to place learns what a move does from as many.
+The dense predictor of configs/sliding_tiles.py learns boards by heart: from 1,000 moves it predicts half of all others
+wrong. One that attends from place to place learns from as many what a move does, and takes longer.
 
 Command:   python eval.py compare configs/comparison/sliding_tiles_*.py
 """
