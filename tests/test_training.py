@@ -165,7 +165,7 @@ def test_the_collapse_alarm_rises_for_a_dead_encoder_alone(world_model):
 def test_the_collapse_alarm_is_silent_for_the_same_encoder_on_three_long_walks(world_model):
     """Their three last states alone would fill three directions of 48."""
     stage, state = world_model.stage, jax.tree.map(jnp.asarray, world_model.init)
-    three = collect_walks(ENV, RandomWalks(walk_length=100), 3 * 100, seed=1)
+    three = jax.tree.map(jnp.asarray, collect_walks(ENV, RandomWalks(walk_length=100), 3 * 100, seed=1))
     diagnosis = stage.diagnose(state, three)
     assert diagnosis["alarm_collapse"] == 0 and diagnosis["effective_rank"] > 10
 
