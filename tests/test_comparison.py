@@ -441,7 +441,7 @@ def test_more_compute_is_graded_once_without_training_or_grading_anew(place):
     assert place.calls() == ["curve cube/28/seed0"]
     text = (place.output / "comparison.md").read_text()
     assert "| pocket_cube | LatentPlanner | 0.25 | 25.0" in text
-    assert "| pocket_cube | LatentPlanner | 1 | 50.0 | 25.0 | 0.0 | 7 | 1 |" in text
+    assert "| pocket_cube | LatentPlanner | 1 | 50.0 | 25.0 | 0.0 | 7 | 0.5 | 1 |" in text
 
 
 def test_cells_that_have_not_run_do_all_three(place):
