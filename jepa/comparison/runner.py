@@ -123,8 +123,8 @@ def _next(waiting: Sequence[Cell], running: Sequence[_Running]) -> Cell | None:
     One whose world model is being trained can wait, unless all others would have to.
     """
     free = [cell for cell in waiting if not any(trains_alike(cell, one.cell) for one in running)]
-    patient = [cell for cell in free if not any(same_world_model(cell, one.cell) for one in running)]
-    return next(iter(patient or free), None)
+    patient = (cell for cell in free if not any(same_world_model(cell, one.cell) for one in running))
+    return next(patient, free[0] if free else None)
 
 
 def _begin(cell: Cell, finished: Sequence[Cell], start: StartJob) -> tuple[_Running, str]:
