@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from jepa.planners.base import GoalLatents, Planner, PlanningModel
 from jepa.planners.memory import nonzero_fingerprints
-from jepa.types import Plan, require_positive
+from jepa.types import Plan, added_later, require_positive
 
 _FINGERPRINT_BITS = 128
 """By how many bits a plan recognises where it was."""
@@ -26,8 +26,10 @@ class GumbelTreeSearch(Planner):
     """Before every move a tree of `num_simulations` predictions is grown, and the most promising action is taken.
 
     A value is `discount` to the power of the predicted cost, the reward of reaching the goal is 1; priors are what an
-    actor proposes, or uniform over legal actions without one. A plan does not go back to where it was unless every
-    legal action does: without chance in its choices it would go in circles from there to its end.
+    actor proposes, or uniform over legal actions without one, except at a root of more actions than can be considered:
+    there those compete whose successors cost least, and not those whose numbers come first. A plan does not go back to
+    where it was unless every legal action does: without chance in its choices it would go in circles from there to its
+    end.
 
     Source: Danihelka et al., 2022, in mctx.
     """
@@ -40,6 +42,8 @@ class GumbelTreeSearch(Planner):
     """Largest number of moves."""
     discount: float = 0.95
     """What reaching the goal one move later is worth less."""
+    max_considered: int = added_later(16, before=16)
+    """Largest number of actions that compete at the root, those of the largest priors; never more than are legal."""
     gumbel_scale: float = 0.0
     """How much chance there is in the choice of actions; 0 for none, 1 for practice."""
     same_state_tolerance: float = 0.3
@@ -47,7 +51,7 @@ class GumbelTreeSearch(Planner):
 
     def __post_init__(self):
         """Refuses sizes that cannot be."""
-        require_positive(self, "num_simulations", "horizon", "discount", "same_state_tolerance")
+        require_positive(self, "num_simulations", "horizon", "max_considered", "discount", "same_state_tolerance")
         if self.discount >= 1:
             raise ValueError(f"GumbelTreeSearch.discount must be below 1; got {self.discount}")
 
@@ -156,6 +160,8 @@ class GumbelTreeSearch(Planner):
             return output, moved
 
         logits, value, held_legal = judged(latents)
+        if model.propose is None and logits.shape[-1] > min(self.max_considered, self.num_simulations):
+            logits = jnp.where(held_legal, -model.cost(model.predict_all(latents), goal), -1e9)
         legal = held_legal if legal is None else legal
         found = mctx.gumbel_muzero_policy(
             params=(),
@@ -164,6 +170,7 @@ class GumbelTreeSearch(Planner):
             recurrent_fn=follow,
             num_simulations=self.num_simulations,
             invalid_actions=~legal,
+            max_num_considered_actions=min(self.max_considered, logits.shape[-1]),
             gumbel_scale=self.gumbel_scale,
         )
         return found.action, found.action_weights

@@ -20,7 +20,7 @@ from jepa.training import Schedule
 from jepa.types import Problem
 from tests.agents.grid import SIZE, Grid, distances
 from tests.agents.test_baselines import fit
-from tests.planners.graph_world import grid_world
+from tests.planners.graph_world import GraphWorld, grid_world, standardised
 
 GRID = Grid()
 NOTHING = collect_walks(GRID, RandomWalks(walk_length=1), 1, 0)
@@ -53,11 +53,26 @@ def test_a_plan_goes_back_to_where_it_was_only_from_a_dead_end():
     assert len(plan.actions) * 12 * 0.5 > seen_again > 0
 
 
-def searched(planner: GumbelTreeSearch, costs: np.ndarray, starts: np.ndarray, goals: np.ndarray):
+@pytest.mark.parametrize("right_road", [0, 7, 33, 39])
+def test_no_action_is_left_out_for_its_number(right_road):
+    """Forty roads of which one leads on to the goal, and fewer simulations than roads."""
+    num_roads, goal = 40, 41
+    successors = np.full((num_roads + 2, num_roads), -1)
+    successors[0] = 1 + np.arange(num_roads)
+    successors[1 + right_road, 5] = goal
+    world = GraphWorld(successors=successors, embeddings=standardised(np.random.default_rng(0), num_roads + 2))
+    planner = GumbelTreeSearch(num_simulations=8, horizon=2, max_considered=4)
+    plan, _ = searched(planner, world.distances(), np.array([0]), np.array([goal]), world)
+    np.testing.assert_array_equal(plan.actions, [[right_road, 5]])
+
+
+def searched(
+    planner: GumbelTreeSearch, costs: np.ndarray, starts: np.ndarray, goals: np.ndarray, world: GraphWorld = WORLD
+):
     """The plans that a tree makes without an actor, and their lengths."""
-    model = dataclasses.replace(WORLD.model(costs), propose=None)
+    model = dataclasses.replace(world.model(costs), propose=None)
     plan = jax.jit(lambda start, goal: planner.plan(model, start, goal, jax.random.key(0)))(
-        WORLD.latents(starts), WORLD.latents(goals)
+        world.latents(starts), world.latents(goals)
     )
     plan = jax.tree.map(np.asarray, plan)
     return plan, (plan.actions >= 0).sum(axis=1)
