@@ -36,6 +36,8 @@ experiment = json.loads((folder / "cell.json").read_text())["experiment"]
 (folder / "environment.json").write_text(json.dumps(dict(os.environ)))
 if "--world-model-from" in words:
     (folder / "world_model_from").write_text(words[words.index("--world-model-from") + 1])
+    if order == "take nothing":
+        sys.exit("error: the other folder is damaged")
 print("training", name, flush=True)
 (folder / "checkpoints").mkdir(exist_ok=True)
 if not list((folder / "checkpoints").iterdir()):

@@ -404,10 +404,9 @@ def test_cells_with_the_same_world_model_train_it_once_and_wait_for_it_if_others
     assert sources == {"cube": None, "costly": "cube/28/seed0", "policy": "cube/28/seed0", "random": None}
     assert world_model_from(costly, "tiles/42/seed0") is None
     assert trained_by(costly, "costly/28/seed0") == "costly/28/seed0"  # What follows, it trains itself.
-    calls = costly.calls()
-    assert calls.index("train random/28/seed0") < calls.index("train costly/28/seed0")
-    text = "costly/28/seed0 started with the world model of cube/28/seed0"
-    assert text in capsys.readouterr().err and text in (costly.output / "costly/28/seed0/log.txt").read_text()
+    text, said = "costly/28/seed0 started with the world model of cube/28/seed0", capsys.readouterr().err
+    assert said.index("random/28/seed0 started") < said.index(text)
+    assert text in (costly.output / "costly/28/seed0/log.txt").read_text()
 
 
 def test_nobody_waits_for_a_world_model_while_a_place_is_free(costly):
@@ -422,6 +421,15 @@ def test_other_seeds_and_cells_that_have_begun_take_no_world_model_over(costly):
     costly.order({"policy/28/seed0": "fail"})
     assert run(costly, "policy", seeds=(0,)) == 1
     costly.order({})
+    assert run(costly, "cube", "policy", seeds=(0,), retry_failed=True) == 0
+    assert world_model_from(costly, "policy/28/seed0") is None
+
+
+def test_a_cell_that_failed_with_the_world_model_of_another_trains_its_own_when_it_is_asked_for_again(costly):
+    assert run(costly, "cube", seeds=(0,)) == 0
+    costly.order({"policy/28/seed0": "take nothing"})
+    assert run(costly, "cube", "policy", seeds=(0,)) == 1
+    (costly.output / "policy/28/seed0/world_model_from").unlink()
     assert run(costly, "cube", "policy", seeds=(0,), retry_failed=True) == 0
     assert world_model_from(costly, "policy/28/seed0") is None
 

@@ -129,13 +129,13 @@ def _next(waiting: Sequence[Cell], running: Sequence[_Running]) -> Cell | None:
 
 def _begin(cell: Cell, finished: Sequence[Cell], start: StartJob) -> tuple[_Running, str]:
     """Starts a cell, and returns it with what has happened in words."""
-    seconds = read_entry(cell.folder).seconds if (cell.folder / "cell.json").exists() else 0.0
-    entry = dataclasses.replace(new_entry(cell), status=RUNNING, seconds=seconds)
+    before = read_entry(cell.folder) if (cell.folder / "cell.json").exists() else new_entry(cell)
+    entry = dataclasses.replace(new_entry(cell), status=RUNNING, seconds=before.seconds)
     write_entry(cell.folder, entry)
     log, text = cell.folder / "log.txt", f"{cell.name} started"
     if source := take_training(cell, finished):
         text += f" with what {source.name} has trained, which differs in planning alone"
-    else:
+    elif before.status != FAILED:  # What it took over may have been the reason.
         cell, source = with_world_model(cell, finished)
         if source is not None:
             text += f" with the world model of {source.name}"
