@@ -1,7 +1,4 @@
-"""Arithmetic graphs, our method, and the sizes that all methods have on this domain.
-
-What is legal is one question that every action asks of its own quantity: from 14,000 moves the read-outs of
-configs/arithmetic_graph.py, one for each action, are wrong in one state of eight, a common one in one of twenty.
+"""Arithmetic graphs, our method as shipped, and the sizes that all methods have on this domain.
 
 Command:   python eval.py compare configs/comparison/arithmetic_graph_*.py
 """
@@ -19,9 +16,6 @@ from jepa.planners.tree_search import GumbelTreeSearch
 from jepa.training import Schedule
 
 config = load_config(Path(__file__).parents[1] / "arithmetic_graph.py")
-legality = dataclasses.replace(config.agent.world_model.legality, place_gates=True)
-world_model = dataclasses.replace(config.agent.world_model, legality=legality)
-config = dataclasses.replace(config, agent=dataclasses.replace(config.agent, world_model=world_model))
 
 # A perceptron over 168 tokens of 59 kinds would have ten million parameters and still not look a parent up. Policies
 # and values are attention over quantities instead, as our legality is, and take as many samples as ours in all stages.

@@ -1,8 +1,5 @@
 """Countdown, our method with a cost as wide as other methods' networks, and the sizes that all have on this domain.
 
-What is legal is read by attention between the numbers: from 14,000 moves the perceptron of configs/countdown.py reads
-one state in five wrong, attention one in twenty.
-
 Command:   python eval.py compare configs/comparison/countdown_*.py
 """
 
@@ -12,20 +9,16 @@ from pathlib import Path
 from jepa.agents.episodes import Episodes
 from jepa.config import load_config
 from jepa.costs.pairwise import PairwiseCost
-from jepa.encoders.trunks import AttentionTrunk
 from jepa.planners.proposal_search import ProposalSearch
 from jepa.planners.random_shooting import RandomShooting
 from jepa.planners.tree_search import GumbelTreeSearch
-from jepa.predictors.legality import TrunkLegality
 from jepa.training import Schedule
 
 config = load_config(Path(__file__).parents[1] / "countdown.py")
-legality = TrunkLegality(trunk=AttentionTrunk(width=64, num_blocks=1))
 config = dataclasses.replace(
     config,
     agent=dataclasses.replace(
         config.agent,
-        world_model=dataclasses.replace(config.agent.world_model, legality=legality),
         # Arithmetic is what takes long, so most of the 3.8 million gradient samples that all methods take are for it.
         world_model_training=Schedule(num_updates=14_000, batch_size=256, learning_rate=2e-3),
         cost=dataclasses.replace(config.agent.cost, head=PairwiseCost(hidden_width=512)),

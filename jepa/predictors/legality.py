@@ -4,12 +4,10 @@ import abc
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from jepa.encoders.trunks import AttentionTrunk, Trunk, TrunkModule
-from jepa.types import added_later
 
 
 class LegalityModule(nnx.Module):
@@ -59,21 +57,16 @@ class TrunkLegality(Legality):
     """A trunk over slots, and a linear read-out of all of them for each action.
 
     For legality that must be looked up, as in "both parents of this quantity are known", or that is the same at all
-    places, as in "nothing stands in the way". A trunk also learns from fewer moves than a perceptron what follows from
-    several slots, as in "the larger is divisible by the smaller".
+    places, as in "nothing stands in the way".
     """
 
     trunk: Trunk = AttentionTrunk(num_blocks=1)
     """What looks at several slots at once."""
-    place_gates: bool = added_later(False, before=False)
-    """Whether all actions read one and the same number of every place, each by a learned weight for the place: where
-    an action is about one of many places, and each asks there what the others ask elsewhere. With a read-out of its
-    own, each action learns it from its own examples alone."""
 
     def build(self, *, latent_width: int, num_slots: int, num_actions: int, rngs: nnx.Rngs) -> LegalityModule:
         """See base class."""
         trunk = self.trunk.build(latent_width=latent_width, num_slots=num_slots, rngs=rngs)
-        return (_GatedLegality if self.place_gates else _TrunkLegality)(trunk, num_actions, rngs)
+        return _TrunkLegality(trunk, num_actions, rngs)
 
 
 class _TrunkLegality(LegalityModule):
@@ -85,18 +78,3 @@ class _TrunkLegality(LegalityModule):
     def __call__(self, latents: Float[Array, "*B D"]) -> Float[Array, "*B A"]:
         features = jax.nn.relu(self.hidden(self.trunk(latents)))
         return self.output(features.reshape(*latents.shape[:-1], -1))
-
-
-class _GatedLegality(LegalityModule):
-    """logit_a = b_a + sum over places g of P_(a, g) v . relu(U h_g)."""
-
-    def __init__(self, trunk: TrunkModule, num_actions: int, rngs: nnx.Rngs):
-        self.trunk = trunk
-        self.hidden = nnx.Linear(trunk.width, trunk.width, rngs=rngs)
-        self.question = nnx.Linear(trunk.width, 1, rngs=rngs)
-        self.gates = nnx.Param(nnx.initializers.normal(0.1)(rngs.params(), (num_actions, trunk.num_groups)))
-        self.bias = nnx.Param(jnp.zeros(num_actions))
-
-    def __call__(self, latents: Float[Array, "*B D"]) -> Float[Array, "*B A"]:
-        answers = self.question(jax.nn.relu(self.hidden(self.trunk(latents))))[..., 0]
-        return answers @ self.gates[...].T + self.bias[...]
