@@ -567,19 +567,20 @@ def test_what_more_transitions_solve_by_hand(tmp_path):
     assert solved.title in markdown(tables, [], []) and "by transitions" in latex(tables)
 
 
-def test_panels_are_of_the_budgets_that_have_curves(tmp_path, monkeypatch):
-    pytest.importorskip("matplotlib")
-    drawn = {}
+def test_panels_are_of_the_budgets_and_methods_that_have_curves(tmp_path, monkeypatch):
+    Figure = pytest.importorskip("matplotlib.figure").Figure
+    drawn, draws = {}, {}
 
-    def keep(panels, stem, size):
+    def keep(panels, stem, **_):
         drawn[stem.name] = [title for title, _ in panels]
+        draws[stem.name] = [draw for _, draw in panels]
         return []
 
     monkeypatch.setattr(figures, "write_figure", keep)
     add(tmp_path, "cube_jepa", CUBE, 0, "x.")
     add(tmp_path, "tiles_jepa", TILES, 0, "x.")
     write_figures(make_tables(read_comparison([tmp_path], {})), tmp_path)
-    both = [f"{domain}, {name}" for domain in ("pocket_cube", TILES.name) for name in ("solved", "solved strictly")]
+    both = [f"{domain},\n{name}" for domain in ("pocket_cube", TILES.name) for name in ("solved", "solved strictly")]
     assert drawn["success_by_transitions"] == both
     assert drawn["success_by_nodes"] == ["pocket_cube", TILES.name]
     assert drawn["performance_profiles"] == ["28 transitions"]
@@ -591,12 +592,15 @@ def test_panels_are_of_the_budgets_that_have_curves(tmp_path, monkeypatch):
     add(tmp_path, "cube_ppo", CUBE, 0, "x.", **PPO)
     write_figures(make_tables(read_comparison([tmp_path], {})), tmp_path)
     assert drawn["success_by_nodes"] == ["pocket_cube, 28 transitions", TILES.name]
+    axis = Figure().subplots()
+    draws["success_by_transitions"][0](axis)
+    assert axis.get_legend_handles_labels()[1] == ["LatentPlanner"]  # Of PPO there is one budget.
 
 
 def test_panels_of_samples_are_of_domains_that_have_some(root, monkeypatch):
     pytest.importorskip("matplotlib")
     drawn = {}
-    monkeypatch.setattr(figures, "write_figure", lambda panels, stem, size: drawn.update({stem.name: panels}) or [])
+    monkeypatch.setattr(figures, "write_figure", lambda panels, stem, **_: drawn.update({stem.name: panels}) or [])
     shares = {"pass_at_k_oracle": [0.5, 0.5], "rerank_at_k": [0.5, 0.5], "consensus_at_k": [0.5, 0.5]}
     add_curve(root / "cube_jepa/28/seed0", {0.25: "xx.."}, **shares)
     write_figures([one_table(root)], root)

@@ -50,12 +50,15 @@ def write_figures(tables: Sequence[Table], folder: Path) -> list[Path]:
         "probability_of_improvement": [(table.title, _improvements(table)) for table in broad if table.improvements],
     }
     side = _CELL_INCHES * len(methods) + 1.5
-    sizes = {"probability_of_improvement": (side, side)}
+    shapes = {
+        "probability_of_improvement": {"panel_inches": (side, side)},
+        "success_by_transitions": {"panels_per_row": 4},  # Both of a domain stand side by side.
+    }
     return [
         path
         for name, panels in figures.items()
         if panels
-        for path in write_figure(panels, folder / name, sizes.get(name))
+        for path in write_figure(panels, folder / name, **shapes.get(name, {}))
     ]
 
 
@@ -68,7 +71,7 @@ Looks = dict[str, dict[str, Any]]
 def _by_transitions(tables: Sequence[Table], looks: Looks) -> list[tuple[str, Draw]]:
     """Returns two panels for each domain: what is solved after how many moves, and what by plans of the fewest moves.
 
-    Domains with a single budget, of which no curve can be drawn, have them only if no domain has more.
+    Domains and methods with a single budget, of which no curve can be drawn, are there only if none has more.
     """
     budgets = budgets_of(tables)
     panels = []
@@ -78,8 +81,10 @@ def _by_transitions(tables: Sequence[Table], looks: Looks) -> list[tuple[str, Dr
                 method: [(column.num_transitions, estimate) for column, estimate in estimates.items()]
                 for method, estimates in shares_by_transitions(tables, domain, share).items()
             }
-            if found:
-                panels.append((f"{domain}, {name}", _curves(found, looks, _draw_estimates, "transitions learned from")))
+            if found := {method: points for method, points in found.items() if len(points) > 1} or found:
+                panels.append(
+                    (f"{domain},\n{name}", _curves(found, looks, _draw_estimates, "transitions learned from"))
+                )
     return panels
 
 

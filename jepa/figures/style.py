@@ -29,7 +29,6 @@ STYLE = {
     "svg.hashsalt": "jepa",
 }
 _PANEL_INCHES = (2.6, 2.1)
-_PANELS_PER_ROW = 3
 _HANDLE_INCHES, _LETTER_INCHES = 0.6, 0.068  # Of a column of the legend: what it has beside letters, and each of these.
 _LINE_INCHES = 0.17  # Of a line of the legend.
 _LEGEND_SHARE = 0.5  # A legend below a single panel may have this share of its height; a longer one stands beside it.
@@ -65,7 +64,10 @@ def label_counts(axis: Any) -> None:
 
 
 def write_figure(
-    panels: Sequence[tuple[str, Draw]], stem: Path, panel_inches: tuple[float, float] | None = None
+    panels: Sequence[tuple[str, Draw]],
+    stem: Path,
+    panel_inches: tuple[float, float] | None = None,
+    panels_per_row: int = 3,
 ) -> list[Path]:
     """Writes a figure of panels with titles, without pyplot, which would choose a display; returns its PDF and PNG.
 
@@ -73,11 +75,12 @@ def write_figure(
       panels: the title of each, and what draws it.
       stem: the files without their suffixes.
       panel_inches: width and height of each; the usual ones if not given, which are larger for one alone.
+      panels_per_row: how many stand side by side, at most.
     """
     import matplotlib
     from matplotlib.figure import Figure
 
-    num_columns = min(len(panels), _PANELS_PER_ROW)
+    num_columns = min(len(panels), panels_per_row)
     num_rows = -(-len(panels) // num_columns)
     width, height = panel_inches or (size * (1.5 if len(panels) == 1 else 1.0) for size in _PANEL_INCHES)
     with matplotlib.rc_context(STYLE):
