@@ -19,8 +19,8 @@ config = dataclasses.replace(
     config,
     agent=dataclasses.replace(
         config.agent,
-        # Arithmetic is what takes long, so most of the 3.8 million gradient samples that all methods take are for it. The
-        # weight decay is what keeps 14,000 moves from being learned by heart; 100,000 do without.
+        # Arithmetic is what takes long, so most of the 3.8 million gradient samples that all methods take are for it.
+        # The weight decay is what keeps 14,000 moves from being learned by heart; 100,000 do without.
         world_model_training=Schedule(num_updates=14_000, batch_size=256, learning_rate=2e-3, weight_decay=0.3),
         cost=dataclasses.replace(config.agent.cost, head=PairwiseCost(hidden_width=512)),
         cost_training=Schedule(num_updates=1000, batch_size=256, learning_rate=2e-3),
