@@ -6,13 +6,16 @@ inputs that cannot be meant are a `ValueError`.
 
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Real
 
-Statistic = Callable[[Float[np.ndarray, "seeds problems"]], float]
+Statistic = Callable[..., Any]
+"""Reduces the axes of an array that are named, as `np.mean` does: `statistic(resamples, axis=(-2, -1))`."""
+
+_NUMBERS_AT_ONCE = 1_000_000
 
 
 def spearman(x: Real[np.ndarray, " B"], y: Real[np.ndarray, " B"]) -> float:
@@ -88,10 +91,14 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     return lower, upper
 
 
-def interquartile_mean(values: Real[np.ndarray, "*shape"]) -> float:
-    """Returns the mean of the middle half of all values, whatever their layout.
+def interquartile_mean(values: Real[np.ndarray, "*shape"], axis: tuple[int, ...] | None = None) -> Any:
+    """Returns the mean of the middle half of the values, whatever their layout.
 
     A quarter of the values, rounded down, is dropped at either end.
+
+    Args:
+        values: Any number of them.
+        axis: Whose values are pooled; by default all, which gives a float, else an array of the other axes.
 
     Source: Agarwal et al. (2021), "Deep reinforcement learning at the edge of the statistical precipice",
     section 4.3; the same as `rliable.metrics.aggregate_iqm`.
@@ -102,8 +109,12 @@ def interquartile_mean(values: Real[np.ndarray, "*shape"]) -> float:
     _require_no_nan(values, "values")
     if values.size == 0:
         raise ValueError("interquartile_mean needs at least 1 value, got none.")
-    cut = values.size // 4
-    return float(np.sort(values, axis=None)[cut : values.size - cut].mean())
+    axis = tuple(range(values.ndim)) if axis is None else axis
+    pooled = np.moveaxis(values, axis, range(-len(axis), 0))
+    pooled = np.sort(pooled.reshape(*pooled.shape[: -len(axis)], -1), axis=-1)
+    cut = pooled.shape[-1] // 4
+    means = pooled[..., cut : pooled.shape[-1] - cut].mean(axis=-1)
+    return means if means.ndim else float(means)
 
 
 def stratified_bootstrap_interval(
@@ -125,7 +136,7 @@ def stratified_bootstrap_interval(
 
     Args:
         values: One number per seed and problem.
-        statistic: Maps an array shaped like `values` to a number, for example `interquartile_mean`.
+        statistic: Such as `np.mean` or `interquartile_mean`; called with resamples along the first axis.
         num_resamples: How many bootstrap samples are drawn.
         seed: Of the resampling.
         confidence: Coverage that is aimed at.
@@ -135,11 +146,11 @@ def stratified_bootstrap_interval(
     """
     num_seeds, num_problems = _checked_matrix(values)
 
-    def draw(rng: np.random.Generator) -> np.ndarray:
-        rows = rng.integers(num_seeds, size=(num_seeds, num_problems))
-        return np.take_along_axis(values, rows, axis=0)
+    def draw(rng: np.random.Generator, count: int) -> np.ndarray:
+        rows = rng.integers(num_seeds, size=(count, num_seeds, num_problems))
+        return values[rows, np.arange(num_problems)]
 
-    return percentile_interval(draw, statistic, num_resamples, seed, confidence)
+    return _bootstrap_interval(values, draw, statistic, num_resamples, seed, confidence)
 
 
 def two_way_bootstrap_interval(
@@ -161,7 +172,7 @@ def two_way_bootstrap_interval(
 
     Args:
         values: One number per seed and problem.
-        statistic: Maps an array shaped like `values` to a number, for example `interquartile_mean`.
+        statistic: Such as `np.mean` or `interquartile_mean`; called with resamples along the first axis.
         num_resamples: How many bootstrap samples are drawn.
         seed: Of the resampling.
         confidence: Coverage that is aimed at.
@@ -171,40 +182,64 @@ def two_way_bootstrap_interval(
     """
     num_seeds, num_problems = _checked_matrix(values)
 
-    def draw(rng: np.random.Generator) -> np.ndarray:
-        rows = rng.integers(num_seeds, size=num_seeds)
-        columns = rng.integers(num_problems, size=num_problems)
-        return values[np.ix_(rows, columns)]
+    def draw(rng: np.random.Generator, count: int) -> np.ndarray:
+        rows, columns = draw_indices(rng, count, [num_seeds, num_problems])
+        return values[rows[:, :, None], columns[:, None, :]]
 
-    return percentile_interval(draw, statistic, num_resamples, seed, confidence)
+    return _bootstrap_interval(values, draw, statistic, num_resamples, seed, confidence)
 
 
-def percentile_interval(
-    draw: Callable[[np.random.Generator], Any],
-    statistic: Callable[[Any], float],
+def draw_indices(
+    rng: np.random.Generator, num_resamples: int, sizes: Sequence[int]
+) -> list[Int[np.ndarray, "resamples _"]]:
+    """Returns, for groups of the given sizes, which of their members each resample has: as many, with replacement.
+
+    Resamples come one after another out of the generator, so fewer of them are a prefix of more.
+    """
+    drawn = rng.integers(np.repeat(sizes, sizes), size=(num_resamples, sum(sizes)))
+    return np.split(drawn, np.cumsum(sizes)[:-1], axis=1)
+
+
+def percentile_interval(drawn: Real[np.ndarray, " resamples"], confidence: float) -> tuple[float, float]:
+    """Returns the percentiles that cut off equal tails of a bootstrap distribution.
+
+    Args:
+        drawn: What a statistic is of each resample, one at least.
+        confidence: Coverage that is aimed at.
+
+    Raises:
+        ValueError: If the confidence is outside (0, 1).
+    """
+    tail = (1 - _checked_confidence(confidence)) / 2
+    lower, upper = np.quantile(drawn, [tail, 1 - tail])
+    return float(lower), float(upper)
+
+
+def require_resamples(num_resamples: int) -> None:
+    """Refuses a bootstrap without resamples.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    if num_resamples < 1:
+        raise ValueError(f"a bootstrap needs num_resamples >= 1, got {num_resamples}.")
+
+
+def _bootstrap_interval(
+    values: np.ndarray,
+    draw: Callable[[np.random.Generator, int], np.ndarray],
+    statistic: Statistic,
     num_resamples: int,
     seed: int,
     confidence: float,
 ) -> tuple[float, float]:
-    """Returns the percentiles of a statistic that cut off equal tails of its bootstrap distribution.
-
-    Args:
-        draw: Draws one resample; the generator is the only source of chance.
-        statistic: Maps a resample to a number.
-        num_resamples: How many are drawn.
-        seed: Of the generator.
-        confidence: Coverage that is aimed at.
-
-    Raises:
-        ValueError: If there is no resample, or the confidence is outside (0, 1).
-    """
-    if num_resamples < 1:
-        raise ValueError(f"a bootstrap needs num_resamples >= 1, got {num_resamples}.")
-    tail = (1 - _checked_confidence(confidence)) / 2
+    """Returns the percentile interval of a statistic of resamples, drawn not all at once but as many as fit a cache."""
+    require_resamples(num_resamples)
     rng = np.random.default_rng(seed)
-    statistics_drawn = [statistic(draw(rng)) for _ in range(num_resamples)]
-    lower, upper = np.quantile(statistics_drawn, [tail, 1 - tail])
-    return float(lower), float(upper)
+    at_once = max(_NUMBERS_AT_ONCE // values.size, 1)
+    counts = [min(at_once, num_resamples - done) for done in range(0, num_resamples, at_once)]
+    drawn = np.concatenate([statistic(draw(rng, count), axis=(-2, -1)) for count in counts])
+    return percentile_interval(drawn, confidence)
 
 
 def _average_ranks(values: np.ndarray) -> Float[np.ndarray, " B"]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Real
 
-from jepa.metrics import percentile_interval
+from jepa.metrics import draw_indices, percentile_interval, require_resamples
 
 Scores = Sequence[Real[np.ndarray, "_"]]
 """Scores of one method: an array per task with one score per seed; tasks may have different numbers of seeds."""
@@ -33,7 +33,7 @@ def probability_of_improvement(x: Scores, y: Scores) -> float:
         ValueError: If there is no task, their numbers differ, a task has no score, or a score is NaN.
     """
     _require_tasks(x, y)
-    return _mean_win_rate(x, y)
+    return float(np.mean([wins.mean() for wins in _wins(x, y)]))
 
 
 def probability_of_improvement_interval(
@@ -56,12 +56,13 @@ def probability_of_improvement_interval(
         ValueError: As for `probability_of_improvement`, or a number makes no sense.
     """
     _require_tasks(x, y)
-
-    def draw(rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        resampled = [[scores[rng.integers(len(scores), size=len(scores))] for scores in side] for side in (x, y)]
-        return resampled[0], resampled[1]
-
-    return percentile_interval(draw, lambda sides: _mean_win_rate(*sides), num_resamples, seed, confidence)
+    require_resamples(num_resamples)
+    sizes = [len(scores) for side in (x, y) for scores in side]
+    indices = draw_indices(np.random.default_rng(seed), num_resamples, sizes)
+    rates = np.zeros(num_resamples)
+    for wins, rows, columns in zip(_wins(x, y), indices[: len(x)], indices[len(x) :], strict=True):
+        rates += wins[rows[:, :, None], columns[:, None, :]].mean(axis=(1, 2)) / len(x)
+    return percentile_interval(rates, confidence)
 
 
 def performance_profile(
@@ -108,12 +109,9 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     return (every - math.comb(n - c, k)) / every
 
 
-def _mean_win_rate(x: Scores, y: Scores) -> float:
-    rates = []
-    for x_scores, y_scores in zip(x, y, strict=True):
-        x_column = x_scores[:, None]
-        rates.append(np.mean(x_column > y_scores) + 0.5 * np.mean(x_column == y_scores))
-    return float(np.mean(rates))
+def _wins(x: Scores, y: Scores) -> list[Float[np.ndarray, "_ _"]]:
+    """Returns for each task which runs of X, in rows, beat which of Y; a tie counts one half."""
+    return [(a[:, None] > b) + 0.5 * (a[:, None] == b) for a, b in zip(x, y, strict=True)]
 
 
 def _require_tasks(x: Scores, y: Scores) -> None:
