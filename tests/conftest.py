@@ -52,26 +52,22 @@ jax.tree_util.register_dataclass = _register_dataclass_rebuilt_unchecked
 jaxtyping.install_import_hook("jepa", "beartype.beartype")
 
 
-@pytest.fixture(scope="session")
-def compiled_programs(tmp_path_factory):
-    return tmp_path_factory.mktemp("compiled")
-
-
-@pytest.fixture(scope="module")
-def quick_compilation(compiled_programs):
-    """For modules that train again and again: every program is compiled once, and not optimised."""
-    settings = {
-        "jax_disable_most_optimizations": (True, False),
-        "jax_compilation_cache_dir": (str(compiled_programs), None),
-        "jax_persistent_cache_min_compile_time_secs": (0.0, 1.0),
-    }
-    for name, (inside, _) in settings.items():
-        jax.config.update(name, inside)
+@pytest.fixture(autouse=True, scope="session")
+def quick_compilation(tmp_path_factory):
+    """Compiles every program once for all workers, and does not optimise it: most of them hardly compute."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_disable_most_optimizations", True)
     compilation_cache.reset_cache()  # Whether there is one is decided at the first compilation.
+
+
+@pytest.fixture(autouse=True)
+def still_quick_compilation():
+    """Undoes what programs under test change about it, such as the demo."""
     yield
-    for name, (_, outside) in settings.items():
-        jax.config.update(name, outside)
-    compilation_cache.reset_cache()
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -25,12 +25,6 @@ EXPERIMENT = Experiment(env=PocketCube())
 EACH_CONFIG = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 
 
-@pytest.fixture(autouse=True)
-def full_compilation():
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)  # --debug turns it on.
-
-
 @pytest.fixture
 def run_dir(tmp_path) -> Path:
     (tmp_path / "config.json").write_text(json.dumps(to_json(EXPERIMENT)))

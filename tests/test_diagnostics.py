@@ -13,7 +13,6 @@ from jepa.evaluation import Evaluation, load_problems
 from tests.exact_world import breadth_first, exact_world_model
 from tests.test_latents import singular_value_entropy_rank
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 ENV = SlidingTiles(rows=2, columns=3)
 
 

@@ -23,7 +23,6 @@ from jepa.types import Goal, Plan
 from jepa.world_model import WorldModel
 from tests.exact_world import breadth_first
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 TILES = SlidingTiles(rows=2, columns=3)
 ENVS = pytest.mark.parametrize("env", [TILES, PocketCube()], ids=lambda env: env.name)
 HORIZON = 22

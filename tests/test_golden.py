@@ -39,7 +39,7 @@ def _beyond(pairs: list[tuple[str, str, str]], tolerance: float) -> list[str]:
 
 
 @pytest.mark.faults
-def test_losses_are_the_golden_ones(quick_compilation):
+def test_losses_are_the_golden_ones():
     golden = json.loads(GOLDEN.read_text())
     found = differences(losses(), golden["losses"], place() == golden["place"])
     assert not found, "\n".join([*found, REGENERATE])

@@ -61,7 +61,7 @@ def experiment(num_updates: int) -> Experiment:
 
 
 @pytest.fixture
-def broken(monkeypatch, quick_compilation, tmp_path):
+def broken(monkeypatch, tmp_path):
     """Makes gradients NaN in updates that a test chooses; recorded moves lie beside the run."""
     monkeypatch.setattr("jepa.runs.DATA_ROOT", tmp_path / "data")
     apply = ModuleStage.apply_gradients

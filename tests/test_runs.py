@@ -80,7 +80,7 @@ def assert_same_result(folder: Path, other: Path) -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def workplace(tmp_path_factory, quick_compilation):
+def workplace(tmp_path_factory):
     """A working directory of these tests' own, with the recorded moves in it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("workplace"))

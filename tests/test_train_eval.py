@@ -44,7 +44,7 @@ REQUIRED = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def workplace(tmp_path_factory, quick_compilation):
+def workplace(tmp_path_factory):
     """A working directory that is not the repository."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("workplace")

@@ -33,7 +33,6 @@ AGENT = AdversarialImitation(
     training=Schedule(num_updates=70, batch_size=64, learning_rate=5e-3, weight_decay=0.0, updates_per_call=10),
     planner=ProposalSearch(width=1, horizon=12),
 )
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def all_boards() -> Problem:

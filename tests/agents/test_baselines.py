@@ -79,14 +79,6 @@ def grid_walks() -> Trajectories:
     return collect_walks(GRID, RandomWalks(walk_length=20), 4_000, 0)
 
 
-@pytest.fixture
-def quick_compilation():
-    """Compiles in half of the time what hardly computes."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def slow_if_heavy(cls: type) -> object:
     """Marks methods whose programs take long to compile."""
     heavy = {"AdversarialImitation", "AlphaZero"}
@@ -99,7 +91,7 @@ def test_all_baselines_are_found():
 
 
 @pytest.mark.parametrize("cls", [slow_if_heavy(cls) for cls in BASELINES], ids=lambda cls: cls.__name__)
-def test_a_baseline_trains_plans_and_never_claims_falsely(cls, walks, quick_compilation):
+def test_a_baseline_trains_plans_and_never_claims_falsely(cls, walks):
     """On the true dynamics a claim is a fact."""
     agent = cls() if cls is RandomPlans else dataclasses.replace(cls(), training=TINY)
     agent = shrink(agent, hidden_width=8, num_envs=8, rollout_length=4, horizon=6, num_samples=64, num_simulations=4)

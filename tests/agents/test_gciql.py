@@ -14,7 +14,6 @@ from tests.agents.grid import SIZE, Grid, distances
 from tests.agents.test_baselines import fit, grid_pairs, schedule
 
 GRID = Grid()
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def expectile_of(values: np.ndarray, is_in: np.ndarray, expectile: float) -> np.ndarray:

@@ -32,7 +32,6 @@ AGENT = InverseModelPolicy(
     policy_training=Schedule(num_updates=800, batch_size=256, learning_rate=3e-3),
     planner=ProposalSearch(width=1, horizon=12),
 )
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def exact_posterior() -> np.ndarray:

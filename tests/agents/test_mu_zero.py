@@ -40,7 +40,6 @@ AGENT = MuZero(
     training=Schedule(num_updates=30, batch_size=1024, learning_rate=5e-3, updates_per_call=10),
     planner=GumbelTreeSearch(num_simulations=8, horizon=8),
 )
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.mark.slow

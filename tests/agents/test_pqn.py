@@ -25,7 +25,6 @@ AGENT = PQN(
     num_minibatches=8,
     training=Schedule(num_updates=60, batch_size=64, learning_rate=3e-3, weight_decay=0.0, updates_per_call=10),
 )
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def test_returns_are_those_of_the_definition():

@@ -53,7 +53,7 @@ def resumes(agent: Agent, folder: Path) -> int:
 
 
 @pytest.fixture
-def in_folder(tmp_path, monkeypatch, quick_compilation) -> Path:
+def in_folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -19,8 +19,6 @@ from jepa.envs.arithmetic_graph_problems import (
 )
 from jepa.types import Goal, Problem, Trajectories
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 ENV = ArithmeticGraph()
 HARD = ArithmeticGraph(num_quantities=28, min_steps=10, max_steps=18)
 SMALL = ArithmeticGraph(num_quantities=6, min_steps=1, max_steps=4)

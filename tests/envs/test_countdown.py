@@ -15,8 +15,6 @@ from jepa.types import Goal, Problem
 
 ENV = Countdown()
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def problems(starts, targets, env=ENV) -> Problem:
     return env.problems_from_arrays({"start": np.asarray(starts), "target": np.asarray(targets)})
@@ -57,12 +55,12 @@ KEYS = jax.random.split(jax.random.key(0), 4_000)
 
 
 @pytest.fixture(scope="module")
-def training_numbers(quick_compilation) -> np.ndarray:
+def training_numbers() -> np.ndarray:
     return np.asarray(batched(ENV.initial_state)(KEYS))
 
 
 @pytest.fixture(scope="module")
-def test_problems(quick_compilation) -> Problem:
+def test_problems() -> Problem:
     return batched(ENV.sample_problem)(KEYS)
 
 

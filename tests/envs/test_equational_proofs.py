@@ -26,8 +26,6 @@ from jepa.envs.proof_search import backward_rewrites, forward_rewrites, neighbou
 from jepa.envs.theories import THEORIES, find_countermodel
 from jepa.types import Problem
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 THEORY_NAMES = ("groups", "boolean_algebra")
 ENVS = {name: EquationalProofs(theory=name) for name in THEORY_NAMES}
 GROUPS, BOOLEAN = ENVS.values()

@@ -26,8 +26,6 @@ HARD = np.array(
     [0, 0, 3, 0, 0, 6, 0, 6, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 4, 0, 1, 2, 2, 0, 0, 0, 0, 0, 0, 4, 1, 2, 0, 3]
 )  # one solution, but no cell with only one digit and no digit with only one cell that would lead to it
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @functools.cache
 def batched(function):

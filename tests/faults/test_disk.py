@@ -107,7 +107,7 @@ def test_a_torn_row_is_no_row(place, config, unbroken, before_the_end):
 
 
 @pytest.mark.slow
-def test_the_last_update_is_saved_however_long_the_interval(unbroken, place, tmp_path, monkeypatch, quick_compilation):
+def test_the_last_update_is_saved_however_long_the_interval(unbroken, place, tmp_path, monkeypatch):
     """In this process; and an error of that very last save ends the run with an error."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(place.folder / "data", tmp_path / "data")

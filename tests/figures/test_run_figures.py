@@ -23,7 +23,6 @@ from jepa.runs import Run
 from jepa.types import Problem
 from tests.page.test_page import ENV, SLOTS, untrained
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 NUM_PROBLEMS = 12
 
 

@@ -22,7 +22,6 @@ from tests.page.browser import CHROMIUM, Browser, running
 from tests.page.pages import CONFIGS, write_untrained_page
 
 pytestmark = [
-    pytest.mark.usefixtures("quick_compilation"),
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (on Debian: apt-get install chromium)"),
 ]
 WIDTHS, SCHEMES = (390, 1280), ("light", "dark")

@@ -33,7 +33,6 @@ from tests.page.pages import report_of, run_of
 
 ENV = SlidingTiles(rows=2, columns=3)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def untrained(agent: LatentPlanner, env: Env = ENV) -> Run:
