@@ -50,22 +50,23 @@ def _register_dataclass_rebuilt_unchecked(nodetype, *args, **kwargs):
 
 jax.tree_util.register_dataclass = _register_dataclass_rebuilt_unchecked
 jaxtyping.install_import_hook("jepa", "beartype.beartype")
+# Most programs hardly compute. From the start, because a program is compiled once, and modules compute when imported.
+jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(autouse=True, scope="session")
-def quick_compilation(tmp_path_factory):
-    """Compiles every program once for all workers, and does not optimise it: most of them hardly compute."""
+def compiled_programs(tmp_path_factory):
+    """Compiles every program once for all workers."""
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_disable_most_optimizations", True)
     compilation_cache.reset_cache()  # Whether there is one is decided at the first compilation.
 
 
 @pytest.fixture(autouse=True)
-def still_quick_compilation():
-    """Undoes what programs under test change about it, such as the demo."""
+def quick_compilation():
+    """Without optimisation again, whatever a program under test has changed about it, such as the demo."""
     yield
     jax.config.update("jax_disable_most_optimizations", True)
 

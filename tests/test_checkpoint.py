@@ -29,6 +29,8 @@ from jepa.types import Goal
 # Orbax leaves coroutines behind when it fails to read an array.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
+AS_HERE = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+"""For processes that must compute the same bits as this one."""
 METADATA = {"learning_rate": 0.1, "name": "ä", "sizes": [1, 2], "nothing": None}
 
 
@@ -135,10 +137,7 @@ assert_bit_equal(state, example_state(20))
 assert all(jax.tree.leaves(jax.tree.map(lambda leaf, target: leaf.sharding == target.sharding, state, asked)))
 assert state["params"]["weight/kernel"].addressable_shards[1].data.shape == (32, 50)
 """
-    environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        "JAX_PLATFORMS": "cpu",
-    }
+    environment = AS_HERE | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     root = Path(__file__).parents[1]
     subprocess.run([sys.executable, "-c", script], cwd=root, env=environment, check=True, timeout=60)
 
@@ -388,10 +387,9 @@ with Checkpoints(Path({str(tmp_path)!r})) as checkpoints:
         checkpoints.save(step, {{"x": jax.random.normal(jax.random.key(step), (1000, 1000))}}, {{}})
         print(step, flush=True)
 """
-    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", script]
     root = Path(__file__).parents[1]
-    with subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=root, env=AS_HERE, stdout=subprocess.PIPE, text=True) as process:
         for line in itertools.islice(process.stdout, 5):
             started = int(line)
         time.sleep(random.Random(0).random() * 0.05)
