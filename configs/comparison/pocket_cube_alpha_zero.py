@@ -5,12 +5,11 @@ Command:   python eval.py compare configs/comparison/pocket_cube_*.py
 
 import dataclasses
 
-from pocket_cube_ours import config
+from pocket_cube_ours import TREE, config
 
 from jepa.agents.alpha_zero import AlphaZero
-from jepa.planners.tree_search import GumbelTreeSearch
 
 config = dataclasses.replace(
     config,
-    agent=AlphaZero(planner=GumbelTreeSearch(num_simulations=512)),
+    agent=AlphaZero(planner=TREE),
 )

@@ -6,10 +6,9 @@ Command:   python eval.py compare configs/comparison/pocket_cube_*.py
 import dataclasses
 
 from pocket_cube_alpha_zero import config
-
-from jepa.planners.beam_search import BeamSearch
+from pocket_cube_ours import BEAM
 
 config = dataclasses.replace(
     config,
-    agent=dataclasses.replace(config.agent, planner=BeamSearch(width=256, horizon=20)),
+    agent=dataclasses.replace(config.agent, planner=BEAM),
 )

@@ -5,16 +5,15 @@ Command:   python eval.py compare configs/comparison/pocket_cube_*.py
 
 import dataclasses
 
-from pocket_cube_ours import config
+from pocket_cube_ours import BEAM, config
 
 from jepa.agents.gciql import GCIQL
-from jepa.planners.beam_search import BeamSearch
 from jepa.training import Schedule
 
 config = dataclasses.replace(
     config,
     agent=GCIQL(
         training=Schedule(num_updates=3750, batch_size=1024, learning_rate=3e-4),
-        planner=BeamSearch(width=256, horizon=20),
+        planner=BEAM,
     ),
 )

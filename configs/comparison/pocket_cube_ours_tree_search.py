@@ -7,11 +7,9 @@ Command:   python eval.py compare configs/comparison/pocket_cube_*.py
 
 import dataclasses
 
-from pocket_cube_ours import config
-
-from jepa.planners.tree_search import GumbelTreeSearch
+from pocket_cube_ours import TREE, config
 
 config = dataclasses.replace(
     config,
-    agent=dataclasses.replace(config.agent, planner=GumbelTreeSearch(num_simulations=512)),
+    agent=dataclasses.replace(config.agent, planner=TREE),
 )

@@ -5,12 +5,11 @@ Command:   python eval.py compare configs/comparison/pocket_cube_*.py
 
 import dataclasses
 
-from pocket_cube_ours import config
+from pocket_cube_ours import PROPOSALS, config
 
 from jepa.agents.ppo import PPO
-from jepa.planners.proposal_search import ProposalSearch
 
 config = dataclasses.replace(
     config,
-    agent=PPO(planner=ProposalSearch(width=1024, horizon=20)),
+    agent=PPO(planner=PROPOSALS),
 )

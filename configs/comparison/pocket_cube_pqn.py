@@ -5,12 +5,11 @@ Command:   python eval.py compare configs/comparison/pocket_cube_*.py
 
 import dataclasses
 
-from pocket_cube_ours import config
+from pocket_cube_ours import BEAM, config
 
 from jepa.agents.pqn import PQN
-from jepa.planners.beam_search import BeamSearch
 
 config = dataclasses.replace(
     config,
-    agent=PQN(planner=BeamSearch(width=256, horizon=20)),
+    agent=PQN(planner=BEAM),
 )

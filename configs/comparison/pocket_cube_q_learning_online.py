@@ -5,12 +5,11 @@ Command:   python eval.py compare configs/comparison/pocket_cube_*.py
 
 import dataclasses
 
-from pocket_cube_ours import config
+from pocket_cube_ours import BEAM, config
 
 from jepa.agents.q_learning_online import OnlineQLearning
-from jepa.planners.beam_search import BeamSearch
 
 config = dataclasses.replace(
     config,
-    agent=OnlineQLearning(planner=BeamSearch(width=256, horizon=20)),
+    agent=OnlineQLearning(planner=BEAM),
 )

@@ -6,10 +6,9 @@ Command:   python eval.py compare configs/comparison/sliding_tiles_*.py
 import dataclasses
 
 from sliding_tiles_alpha_zero import config
-
-from jepa.planners.beam_search import BeamSearch
+from sliding_tiles_ours import BEAM
 
 config = dataclasses.replace(
     config,
-    agent=dataclasses.replace(config.agent, planner=BeamSearch(width=64, horizon=40)),
+    agent=dataclasses.replace(config.agent, planner=BEAM),
 )

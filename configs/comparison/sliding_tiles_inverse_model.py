@@ -6,9 +6,7 @@ Command:   python eval.py compare configs/comparison/sliding_tiles_*.py
 import dataclasses
 
 from pocket_cube_inverse_model import config as on_the_cube
-from sliding_tiles_ours import config
-
-from jepa.planners.proposal_search import ProposalSearch
+from sliding_tiles_ours import PROPOSALS, config
 
 config = dataclasses.replace(
     config,
@@ -16,6 +14,6 @@ config = dataclasses.replace(
         on_the_cube.agent,
         world_model=config.agent.world_model,
         world_model_training=config.agent.world_model_training,
-        planner=ProposalSearch(width=128, horizon=40),
+        planner=PROPOSALS,
     ),
 )

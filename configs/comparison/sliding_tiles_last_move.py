@@ -6,14 +6,12 @@ Command:   python eval.py compare configs/comparison/sliding_tiles_*.py
 import dataclasses
 
 from pocket_cube_last_move import config as on_the_cube
-from sliding_tiles_ours import config
-
-from jepa.planners.proposal_search import ProposalSearch
+from sliding_tiles_ours import PROPOSALS, config
 
 config = dataclasses.replace(
     config,
     agent=dataclasses.replace(
         on_the_cube.agent,
-        planner=ProposalSearch(width=128, horizon=40),
+        planner=PROPOSALS,
     ),
 )

@@ -7,11 +7,9 @@ Command:   python eval.py compare configs/comparison/sliding_tiles_*.py
 
 import dataclasses
 
-from sliding_tiles_ours import config
-
-from jepa.planners.tree_search import GumbelTreeSearch
+from sliding_tiles_ours import TREE, config
 
 config = dataclasses.replace(
     config,
-    agent=dataclasses.replace(config.agent, planner=GumbelTreeSearch(num_simulations=64, horizon=40)),
+    agent=dataclasses.replace(config.agent, planner=TREE),
 )

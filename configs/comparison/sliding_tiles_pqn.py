@@ -6,16 +6,13 @@ Command:   python eval.py compare configs/comparison/sliding_tiles_*.py
 import dataclasses
 
 from pocket_cube_pqn import config as on_the_cube
-from sliding_tiles_ours import config
-
-from jepa.agents.episodes import Episodes
-from jepa.planners.beam_search import BeamSearch
+from sliding_tiles_ours import BEAM, EPISODES, config
 
 config = dataclasses.replace(
     config,
     agent=dataclasses.replace(
         on_the_cube.agent,
-        episodes=Episodes(num_envs=128, max_scramble=60, episode_length=40),
-        planner=BeamSearch(width=64, horizon=40),
+        episodes=EPISODES,
+        planner=BEAM,
     ),
 )

@@ -6,14 +6,12 @@ Command:   python eval.py compare configs/comparison/sliding_tiles_*.py
 import dataclasses
 
 from pocket_cube_quasimetric import config as on_the_cube
-from sliding_tiles_ours import config
-
-from jepa.planners.beam_search import BeamSearch
+from sliding_tiles_ours import BEAM, config
 
 config = dataclasses.replace(
     config,
     agent=dataclasses.replace(
         on_the_cube.agent,
-        planner=BeamSearch(width=64, horizon=40),
+        planner=BEAM,
     ),
 )

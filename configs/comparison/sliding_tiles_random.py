@@ -6,14 +6,12 @@ Command:   python eval.py compare configs/comparison/sliding_tiles_*.py
 import dataclasses
 
 from pocket_cube_random import config as on_the_cube
-from sliding_tiles_ours import config
-
-from jepa.planners.random_shooting import RandomShooting
+from sliding_tiles_ours import RANDOM, config
 
 config = dataclasses.replace(
     config,
     agent=dataclasses.replace(
         on_the_cube.agent,
-        planner=RandomShooting(num_samples=75, horizon=40),
+        planner=RANDOM,
     ),
 )
