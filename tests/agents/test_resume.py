@@ -30,7 +30,8 @@ LEARNERS = [cls for cls in discover(Agent, jepa.agents) if cls is not RandomPlan
 
 def small(agent: Agent) -> Experiment:
     agent = shrink(agent, **SMALL_AGENT)
-    rounds = 4 * getattr(agent, "moves_per_round", 0)  # Who plays does as many rounds as its moves allow.
+    # Who plays does as many rounds as its moves allow, less those that an expert shows it.
+    rounds = 4 * getattr(agent, "moves_per_round", 0) + getattr(agent, "num_expert_moves", 0)
     behaviour = NonBacktrackingWalks(walk_length=14)
     return Experiment(
         env=SlidingTiles(rows=2, columns=3), behaviour=behaviour, num_transitions=rounds or 70, agent=agent
