@@ -1,6 +1,6 @@
-"""What every test runs under: the CPU, and run-time checks of every annotation of `jepa`.
+"""What every test runs under: the CPU, run-time checks of every annotation of `jepa`, and programs compiled quickly.
 
-Both must be set up before anything imports jax or jepa, which is why imports come late in this file.
+All of it must be set up before anything imports jax or jepa, which is why imports come late in this file.
 """
 
 import os

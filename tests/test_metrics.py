@@ -95,6 +95,21 @@ def test_interquartile_mean_pools_a_matrix_and_refuses_nothing() -> None:
         metrics.interquartile_mean(np.zeros((0,)))
 
 
+def test_interquartile_mean_reduces_the_named_axes_alone() -> None:
+    values = np.random.default_rng(0).random((4, 3, 5))
+    assert metrics.interquartile_mean(values, axis=(-2, -1)).tolist() == [metrics.interquartile_mean(x) for x in values]
+    assert metrics.interquartile_mean(values, axis=(0,)).shape == (3, 5)
+
+
+def test_bootstrap_intervals_do_not_depend_on_how_many_resamples_are_drawn_at_once(monkeypatch) -> None:
+    values = np.random.default_rng(0).random((3, 10))
+    for interval in (metrics.stratified_bootstrap_interval, metrics.two_way_bootstrap_interval):
+        together = interval(values, np.mean, num_resamples=50)
+        with monkeypatch.context() as patch:
+            patch.setattr(metrics, "_NUMBERS_AT_ONCE", 7 * values.size)
+            assert interval(values, np.mean, num_resamples=50) == pytest.approx(together, abs=1e-12)
+
+
 def test_bootstrap_intervals_equal_the_listed_resamples() -> None:
     values = np.array([[0.0, 1.0, 4.0], [2.0, 7.0, 5.0]])
     within_columns = [

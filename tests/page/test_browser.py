@@ -21,9 +21,7 @@ from tests.discovery import skip_without_extra
 from tests.page.browser import CHROMIUM, Browser, running
 from tests.page.pages import CONFIGS, write_untrained_page
 
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (on Debian: apt-get install chromium)"),
-]
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (on Debian: apt-get install chromium)")
 WIDTHS, SCHEMES = (390, 1280), ("light", "dark")
 MEGABYTES_OF_20_PROBLEMS = 3.0
 PAINTED = {"light": (251, 250, 247), "dark": (20, 23, 29)}
