@@ -18,7 +18,7 @@ from jepa.comparison import jobs, runner
 from jepa.comparison.cells import Comparison, plan_cells
 from jepa.comparison.command import compare, run_comparison
 from jepa.comparison.folders import new_entry, read_entry, write_entry
-from jepa.comparison.jobs import LocalJob, shared_compilation, thread_limits
+from jepa.comparison.jobs import LocalJob, thread_limits
 from jepa.comparison.progress import progress
 from jepa.comparison.runner import run_cells
 from jepa.config import to_json
@@ -627,11 +627,6 @@ def test_threads_are_limited_only_where_jobs_crowd_the_cores():
 def test_what_the_user_has_set_is_kept():
     user = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=true", "OMP_NUM_THREADS": "7"}
     assert thread_limits(4, 2, user) == {"OPENBLAS_NUM_THREADS": "1", "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.225"}
-
-
-def test_cells_in_miniature_share_what_they_compile_unless_the_user_has_a_place_for_it(tmp_path):
-    assert shared_compilation(tmp_path, {})["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path)
-    assert shared_compilation(tmp_path, {"JAX_COMPILATION_CACHE_DIR": "mine"}) == {}
 
 
 def test_children_get_limits_and_the_environment_of_the_user(place, monkeypatch):

@@ -25,12 +25,14 @@ from jepa.comparison.folders import (
 from jepa.comparison.jobs import (
     LocalJob,
     StartJob,
+    new_process,
     num_usable_cores,
     python_commands,
-    shared_compilation,
     thread_limits,
 )
+from jepa.comparison.preloaded import PreloadedProcess, can_preload
 from jepa.comparison.progress import progress
+from jepa.comparison.quick import quick_compilation, shared_compilation
 from jepa.comparison.report import print_report, write_report
 from jepa.comparison.results import cell_folders, read_comparison
 from jepa.comparison.runner import run_cells
@@ -141,11 +143,14 @@ def _starter(comparison: Comparison, programs: Path) -> StartJob:
     if comparison.slurm_partition is not None:
         return slurm_starter(comparison, programs)
     limits = thread_limits(comparison.jobs, num_usable_cores(), os.environ)
+    launch = new_process
     if comparison.debug:  # Otherwise seconds of training would hang on which cell came first.
         limits |= shared_compilation(comparison.output.absolute() / "compiled", os.environ)
+        limits |= quick_compilation(os.environ | limits)
+        launch = PreloadedProcess if can_preload() else new_process
 
     def start(cell: Cell) -> LocalJob:
-        return LocalJob(python_commands(cell, programs), cell.folder / "log.txt", os.environ | limits)
+        return LocalJob(python_commands(cell, programs), cell.folder / "log.txt", os.environ | limits, launch)
 
     return start
 

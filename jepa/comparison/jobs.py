@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from jepa.comparison.cells import Cell
+from jepa.comparison.preloaded import PreloadedProcess
 
 LOST = -1000
 """Exit status of a job that ended without one, such as at the time limit of a cluster: it can be continued."""
@@ -42,6 +43,23 @@ StartJob = Callable[[Cell], Job]
 """Starts a cell, whose folder is there, and returns at once."""
 
 
+Launch = Callable[[Sequence[str], Path, Mapping[str, str]], subprocess.Popen | PreloadedProcess]
+"""Starts a command that appends what it prints to a file, with environment variables, in a process group of its own."""
+
+
+def new_process(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen:
+    """Starts a command as a shell would."""
+    with log.open("a", encoding="utf-8") as file:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+
+
 class LocalJob(Job):
     """The commands one after the other, the first that fails being the last; each in a process group of its own.
 
@@ -51,12 +69,20 @@ class LocalJob(Job):
         commands: Programs with their arguments.
         log: File to which they append what they print.
         environment: Their environment variables.
+        launch: Starts one of them, in a process group of its own.
     """
 
-    def __init__(self, commands: Sequence[Sequence[str]], log: Path, environment: Mapping[str, str]):
+    def __init__(
+        self,
+        commands: Sequence[Sequence[str]],
+        log: Path,
+        environment: Mapping[str, str],
+        launch: Launch = new_process,
+    ):
         self._waiting = list(commands)
         self._log = log
         self._environment = environment
+        self._launch = launch
         self._start_next()
 
     def poll(self) -> int | None:
@@ -83,14 +109,7 @@ class LocalJob(Job):
         command = self._waiting.pop(0)
         with self._log.open("a", encoding="utf-8") as file:
             print(f"$ {shlex.join(command)}", file=file, flush=True)
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env=self._environment,
-                start_new_session=True,
-            )
+        self._process = self._launch(command, self._log, self._environment)
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -138,17 +157,6 @@ def thread_limits(jobs: int, num_cores: int, environment: Mapping[str, str]) -> 
     if jobs >= num_cores and "xla_cpu_multi_thread_eigen" not in flags:
         limits["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
     return limits
-
-
-def shared_compilation(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Returns environment variables that let jobs use what others have compiled; a place that the user has is kept.
-
-    Args:
-        folder: Where compiled programs are kept.
-        environment: What is set already.
-    """
-    place = {"JAX_COMPILATION_CACHE_DIR": str(folder), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3"}
-    return {} if "JAX_COMPILATION_CACHE_DIR" in environment else place
 
 
 def num_usable_cores() -> int:
