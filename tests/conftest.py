@@ -50,8 +50,11 @@ def _register_dataclass_rebuilt_unchecked(nodetype, *args, **kwargs):
 
 jax.tree_util.register_dataclass = _register_dataclass_rebuilt_unchecked
 jaxtyping.install_import_hook("jepa", "beartype.beartype")
+from jepa.comparison.quick import quick_compilation  # noqa: E402 - checked as everything of jepa is
+
 # Most programs hardly compute. From the start, because a program is compiled once, and modules compute when imported.
 jax.config.update("jax_disable_most_optimizations", True)
+os.environ.update(quick_compilation(os.environ))  # Processes that tests start inherit it.
 
 
 @pytest.fixture(autouse=True, scope="session")

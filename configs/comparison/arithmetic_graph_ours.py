@@ -1,4 +1,4 @@
-"""Arithmetic graphs, our method with more weight decay, and the sizes that all methods have on this domain.
+"""Arithmetic graphs, our method as shipped, and the sizes that all methods have on this domain.
 
 Command:   python eval.py compare configs/comparison/arithmetic_graph_*.py
 """
@@ -16,14 +16,6 @@ from jepa.planners.tree_search import GumbelTreeSearch
 from jepa.training import Schedule
 
 config = load_config(Path(__file__).parents[1] / "arithmetic_graph.py")
-config = dataclasses.replace(
-    config,
-    agent=dataclasses.replace(
-        config.agent,
-        # As on Countdown, the weight decay is what keeps 14,000 moves from being learned by heart.
-        world_model_training=dataclasses.replace(config.agent.world_model_training, weight_decay=0.3),
-    ),
-)
 
 # A perceptron over 168 tokens of 59 kinds would have ten million parameters and still not look a parent up. Policies
 # and values are attention over quantities instead, as our legality is, and take as many samples as ours in all stages.
