@@ -14,6 +14,7 @@ from typing import Any
 import jax
 
 from jepa.behaviours import NonBacktrackingWalks
+from jepa.comparison.quick import quick_compilation
 from jepa.config import Experiment, debug
 from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.run_log import read_jsonl, write_json_atomic
@@ -23,6 +24,7 @@ from jepa.training import Schedule
 GOLDEN = Path(__file__).parent / "golden" / "losses.json"
 COMMAND = "JAX_PLATFORMS=cpu python -m tests.golden_losses"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
+os.environ.update(quick_compilation(os.environ))  # As tests are compiled; it changes last digits.
 
 
 def experiment() -> Experiment:
@@ -43,6 +45,7 @@ def place() -> dict[str, Any]:
         "num_cpus": os.cpu_count(),
         "device_platform": jax.devices()[0].platform,
         "num_devices": jax.device_count(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
 
 
