@@ -11,7 +11,7 @@ import pytest
 
 from jepa.comparison.jobs import LocalJob, new_process
 from jepa.comparison.preloaded import PreloadedProcess, can_preload
-from jepa.comparison.quick import QUICK_FLAG, quick_compilation, shared_compilation
+from jepa.comparison.quick import QUICK_FLAG, _has_flag, quick_compilation, shared_compilation
 
 PROGRAM = """
 import json, os, sys, time
@@ -87,15 +87,22 @@ def test_they_share_what_they_compile_unless_the_user_has_a_place_for_it(tmp_pat
     assert shared_compilation(tmp_path, {"JAX_COMPILATION_CACHE_DIR": "mine"}) == {}
 
 
-def test_xla_gets_only_flags_that_it_knows_and_the_user_has_not_set(monkeypatch):
+def test_xla_gets_the_flag_if_it_knows_it_and_the_user_has_not_set_it(monkeypatch):
+    monkeypatch.setattr("jepa.comparison.quick._has_flag", lambda name: name == "xla_cpu_use_fusion_emitters")
     environment = quick_compilation({"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"})
     assert environment == {"XLA_FLAGS": f"--xla_cpu_multi_thread_eigen=false {QUICK_FLAG}"}
     assert quick_compilation({"XLA_FLAGS": QUICK_FLAG.replace("false", "true")}) == {}
-    monkeypatch.setattr("jepa.comparison.quick.QUICK_FLAG", "--xla_cpu_no_such_flag=false")
+    monkeypatch.setattr("jepa.comparison.quick._has_flag", lambda name: False)
     assert quick_compilation({}) == {}
 
 
-def test_xla_does_take_the_flag():
+def test_flags_are_looked_up_in_the_xla_that_is_installed():
+    assert _has_flag("xla_cpu_multi_thread_eigen")
+    assert not _has_flag("xla_cpu_multi_thread")  # Whole names count.
+    assert not _has_flag("xla_cpu_no_such_flag")
+
+
+def test_xla_starts_with_what_it_gets():
     program = "import jax; print(jax.numpy.ones(3).sum())"
     environment = os.environ | quick_compilation({"XLA_FLAGS": ""})
     ran = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120)

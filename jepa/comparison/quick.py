@@ -8,7 +8,7 @@ import jaxlib
 
 QUICK_FLAG = "--xla_cpu_use_fusion_emitters=false"
 """Compiles for the CPU in half the time, by the older way to generate code for fused operations; results differ by
-rounding."""
+rounding. XLA had both ways up to jaxlib 0.11, about."""
 
 
 def shared_compilation(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
