@@ -8,7 +8,7 @@ import jaxlib
 
 QUICK_FLAG = "--xla_cpu_use_fusion_emitters=false"
 """Compiles for the CPU in half the time, by the older way to generate code for fused operations; results differ by
-rounding. XLA had both ways up to jaxlib 0.11, about."""
+rounding. jaxlib 0.10 has both ways, 0.12 has the newer one alone."""
 
 
 def shared_compilation(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
