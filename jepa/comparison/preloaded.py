@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import jax
+
 # Each imports JAX, but starts no backend, and so no thread that a copy would lack.
 _MODULES = (
     "jepa.cli",
@@ -64,8 +66,6 @@ class PreloadedProcess:
 
 def _run(arguments: Sequence[str], log: str, environment: Mapping[str, str]) -> None:
     """Is the program, in the copy."""
-    import jax
-
     os.setsid()
     for path, flags, numbers in (os.devnull, os.O_RDONLY, (0,)), (log, os.O_WRONLY | os.O_APPEND, (1, 2)):
         opened = os.open(path, flags)
