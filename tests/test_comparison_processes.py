@@ -6,13 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from jepa.comparison.jobs import LocalJob, new_process
-from jepa.comparison.preloaded import PreloadedProcess, can_preload
+from jepa.comparison.preloaded import MODULES, PreloadedProcess, can_preload
 from jepa.comparison.quick import QUICK_FLAG, _has_flag, quick_compilation, shared_compilation
 
+ROOT = Path(__file__).parents[1]
 PROGRAM = """
 import json, os, sys, time
 import beside
@@ -46,9 +48,9 @@ def test_both_kinds_of_process_are_the_same_to_a_program(program, tmp_path, laun
     while (status := job.poll()) is None:
         time.sleep(0.01)
     assert status == 3
-    assert sorted(log.read_text().split("\n")) == sorted(
-        ["before", f"$ {sys.executable} {program} {told} b", "printed"] + ["an error", ""]
-    )
+    begin, command, *printed = log.read_text().splitlines()
+    assert (begin, command) == ("before", f"$ {sys.executable} {program} {told} b")
+    assert sorted(printed) == ["an error", "printed"]
     about = json.loads(told.read_text())
     assert about.pop("preloaded") == (launch is PreloadedProcess)
     assert about.pop("compiled", "compiled here") == "compiled here"
@@ -66,6 +68,20 @@ def test_both_kinds_of_process_can_be_ended(program, tmp_path, launch):
     job.ask_to_end()
     job.end()
     assert job.poll() == -signal.SIGTERM
+
+
+def test_what_is_preloaded_is_all_of_jepa_that_the_programs_import():
+    program = f"""
+import importlib, sys
+for name in {MODULES!r}:
+    importlib.import_module(name)
+before = set(sys.modules)
+import train, eval
+print(sorted(name for name in set(sys.modules) - before if name.startswith("jepa")))
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ran = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0 and ran.stdout.strip() == "[]", ran.stdout + ran.stderr
 
 
 @pytest.mark.skipif(not can_preload(), reason="no fork")

@@ -147,7 +147,8 @@ def _starter(comparison: Comparison, programs: Path) -> StartJob:
     if comparison.debug:  # Otherwise seconds of training would hang on which cell came first.
         limits |= shared_compilation(comparison.output.absolute() / "compiled", os.environ)
         limits |= quick_compilation(os.environ | limits)
-        launch = PreloadedProcess if can_preload() else new_process
+        if can_preload():
+            launch = PreloadedProcess
 
     def start(cell: Cell) -> LocalJob:
         return LocalJob(python_commands(cell, programs), cell.folder / "log.txt", os.environ | limits, launch)

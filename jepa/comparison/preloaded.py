@@ -10,15 +10,9 @@ from pathlib import Path
 
 import jax
 
-# Each imports JAX, but starts no backend, and so no thread that a copy would lack.
-_MODULES = (
-    "jepa.cli",
-    "jepa.comparison.command",
-    "jepa.eval_results",
-    "jepa.report",
-    "jepa.runs",
-    "jepa.solve_command",
-)
+MODULES = ("jepa.comparison.command", "jepa.curve_command", "jepa.eval_results", "jepa.runs", "jepa.solve_command")
+"""With what they import, all of jepa that train.py and eval.py import; a test checks it. They import JAX, but start no
+backend, and so no thread that a copy would lack."""
 
 
 def can_preload() -> bool:
@@ -40,7 +34,7 @@ class PreloadedProcess:
 
     def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]):
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(list(_MODULES))
+        context.set_forkserver_preload(list(MODULES))
         self._process = context.Process(target=_run, args=(command[1:], str(log), dict(environment)))
         self._process.start()
 
@@ -60,7 +54,7 @@ class PreloadedProcess:
           subprocess.TimeoutExpired: it runs longer than so many seconds.
         """
         self._process.join(timeout)
-        if timeout is not None and self._process.exitcode is None:
+        if self._process.exitcode is None:
             raise subprocess.TimeoutExpired(self._process.name, timeout)
 
 
