@@ -11,5 +11,5 @@ from jepa.agents.mu_zero import MuZero
 
 config = dataclasses.replace(
     config,
-    agent=MuZero(planner=TREE, replans=True),
+    agent=MuZero(planner=TREE, replans=True, consistency_weight=2.0),
 )

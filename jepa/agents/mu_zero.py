@@ -18,35 +18,35 @@ from jepa.agents.base import Params, PlanFunction
 from jepa.agents.episodes import Episodes, EpisodeState, Step
 from jepa.agents.exact_model import exact_codes, exact_goal_codes, exact_planning_model
 from jepa.agents.guided_search import moves_of_value
+from jepa.agents.mu_zero_networks import MuZeroNetworks
 from jepa.agents.offline import rebuilt
 from jepa.agents.replay import Practice, ReplayAgent, ReplayStage, empty_replay
 from jepa.agents.rollouts import outcomes
-from jepa.encoders.residual_mlp import ResidualBlock
 from jepa.envs.base import Env
-from jepa.latents import goal_difference, normalize_slots
+from jepa.latents import goal_difference
 from jepa.planners.base import Planner, PlanningModel
 from jepa.planners.tree_search import GumbelTreeSearch
 from jepa.predictors.base import Predictor
-from jepa.predictors.legality import LegalityHead
 from jepa.predictors.mlp import MLPPredictor
 from jepa.training import Schedule, Stage, TrainState
-from jepa.types import Plan, Problem, Trajectories, pytree, require_positive
+from jepa.types import Plan, Problem, Trajectories, added_later, pytree, require_positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MuZero(ReplayAgent):
-    """Representation, dynamics and prediction, trained together on unrolled moves; nothing ties latents to states.
+    """Representation, dynamics and prediction, trained together on unrolled moves.
 
         z_0 = h(s_t),  z_k = g(z_(k-1), a_(t+k-1)),  loss_k = -p_k log pi(z_k, h(goal)) + |v(z_k, h(goal)) - G_k|^2
 
     p_k is what the search preferred and G_k the discounted outcome, as in AlphaZero. The reward is whether the goal is
-    reached, read from the latent after a move. Moves are taken by Gumbel search on the learned model, so that only the
-    moves it makes count as seen; the newest are learned from again and again. Test problems are planned in latents
-    alone, unless `replans`.
+    reached, read from the latent after a move. With a `consistency_weight`, as in EfficientZero, z_k is also to
+    foretell h(s_(t+k)), which is held fixed; without one nothing ties latents to states, as in MuZero. Moves are taken
+    by Gumbel search on the learned model, so that only the moves it makes count as seen; the newest are learned from
+    again and again. Test problems are planned in latents alone, unless `replans`.
 
-    Source: Schrittwieser et al., 2020; Danihelka et al., 2022. Different here: values are scalars; the goal goes
-    through the representation too; which actions are legal is learned, as a plan is made without looking at states;
-    what a search preferred is not searched for anew.
+    Source: Schrittwieser et al., 2020; Danihelka et al., 2022; Ye et al., 2021. Different here: values are scalars; the
+    goal goes through the representation too; which actions are legal is learned, as a plan is made without looking at
+    states; what a search preferred is not searched for anew.
     """
 
     network: Actor = ResidualMLPActor(hidden_width=256)
@@ -73,6 +73,9 @@ class MuZero(ReplayAgent):
     """See base class; with each come the moves that it is unrolled over."""
     value_weight: float = 0.5
     """Factor of the error of the value."""
+    consistency_weight: float = added_later(0.0, before=0.0)
+    """Factor of the distance, 1 minus the cosine, between what an unrolled latent foretells and the latent of the state
+    that came; 2 in EfficientZero."""
     training: Schedule = Schedule(
         num_updates=200, batch_size=8192, learning_rate=1e-3, weight_decay=1e-4, updates_per_call=1
     )
@@ -82,14 +85,19 @@ class MuZero(ReplayAgent):
     replans: bool = False
     """Whether tree search makes each of its moves on the true dynamics and looks at the state again before the next,
     as published; otherwise a whole plan is made in latents alone. Other planners do that anyway."""
+    given_dynamics: bool = added_later(False, before=False)
+    """Whether planners search on the true dynamics, led by what is read from the latents of true states, as
+    AlphaZero's do: it shows whether values or the learned model are what is lacking. Nothing is left to replan then."""
 
-    grading_fields: ClassVar[frozenset[str]] = frozenset({"planner", "replans"})
+    grading_fields: ClassVar[frozenset[str]] = frozenset({"planner", "replans", "given_dynamics"})
 
     def __post_init__(self):
         """Refuses sizes that cannot be."""
         super().__post_init__()
         require_positive(self, "latent_width", "hidden_width", "num_unrolled", "rollout_length")
         self.check_capacity(self.num_kept, self.moves_per_round)
+        if self.consistency_weight < 0:
+            raise ValueError(f"MuZero.consistency_weight must be 0 or more; got {self.consistency_weight}")
 
     @property
     def moves_per_round(self) -> int:
@@ -101,44 +109,53 @@ class MuZero(ReplayAgent):
         return [_MuZeroStage(self, env, key, mesh)]
 
     def planning_verifier_calls(self, num_nodes: float, num_moves: float) -> float:
-        """See base class: after each move that is made, where it replans."""
-        return num_moves if self._looks_again else 0.0
+        """See base class: after each move that is made, where it replans; every node, on the true dynamics."""
+        return num_nodes if self.given_dynamics else num_moves if self._looks_again else 0.0
+
+    def networks(self, env: Env, rngs: nnx.Rngs) -> MuZeroNetworks:
+        """Returns the networks with fresh parameters."""
+        return MuZeroNetworks(
+            env,
+            head=self.network,
+            dynamics=self.dynamics,
+            latent_width=self.latent_width,
+            hidden_width=self.hidden_width,
+            is_consistent=self.consistency_weight > 0,
+            rngs=rngs,
+        )
 
     @property
     def _looks_again(self) -> bool:
-        return self.replans and isinstance(self.planner, GumbelTreeSearch)
+        return self.replans and not self.given_dynamics and isinstance(self.planner, GumbelTreeSearch)
 
     def plan_function(self, env: Env) -> PlanFunction:
-        """See base class; unless it replans, only start and goal pass from the environment to the planner."""
+        """See base class; in latents alone, only start and goal pass from the environment to the planner."""
 
         def plan(params: Params, problems: Problem, key: Key[Array, ""]) -> Plan:
-            module = rebuilt(lambda rngs: _Networks(self, env, rngs), params[_MuZeroStage.name])
-            goals = exact_goal_codes(env, jax.vmap(env.goal_alternatives)(problems.goal))
+            module = rebuilt(lambda rngs: self.networks(env, rngs), params[_MuZeroStage.name])
+            learned, represent = self.planning_model(module), module.represent
             start = exact_codes(env, problems.start)
-            if self._looks_again:
-                return self._replanned(env, module, start, goals, key)
-            return self.planner.plan(self.planning_model(module), module.represent(start), module.represent(goals), key)
+            goals = exact_goal_codes(env, jax.vmap(env.goal_alternatives)(problems.goal))
+            goal_latents = represent(goals)
+            if not (self.given_dynamics or self._looks_again):
+                return self.planner.plan(learned, represent(start), goal_latents, key)
+            world = exact_planning_model(
+                env,
+                lambda codes, goals: learned.cost(represent(codes), goals),
+                lambda codes, goals, legal: proposals(module.policy, represent(codes), goals, legal),
+            )
+            seen_goals = {"codes": goals, "given": goal_latents}
+            if self.given_dynamics:
+                return self.planner.plan(world, start, seen_goals, key)
+
+            def choose(codes: Float[Array, "B E"], allowed: Bool[Array, "B A"], key: Key[Array, ""]):
+                return self.planner.decide(learned, represent(codes), goal_latents, key, allowed)[0]
+
+            return self.planner.walk(choose, world, start, seen_goals, key)
 
         return plan
 
-    def _replanned(
-        self,
-        env: Env,
-        module: "_Networks",
-        start: Float[Array, "B E"],
-        goals: Float[Array, "B K E"],
-        key: Key[Array, ""],
-    ) -> Plan:
-        """Returns plans whose moves are decided on the learned model and made on the true dynamics."""
-        learned, goal_latents = self.planning_model(module), module.represent(goals)
-        world = exact_planning_model(env, lambda codes, goals: learned.cost(module.represent(codes), goal_latents))
-
-        def choose(codes: Float[Array, "B E"], allowed: Bool[Array, "B A"], key: Key[Array, ""]) -> Int[Array, " B"]:
-            return self.planner.decide(learned, module.represent(codes), goal_latents, key, allowed)[0]
-
-        return self.planner.walk(choose, world, start, {"codes": goals, "given": goals}, key)
-
-    def planning_model(self, module: "_Networks") -> PlanningModel:
+    def planning_model(self, module: MuZeroNetworks) -> PlanningModel:
         """Returns the learned model for a search; goals are latents [B, K, D] of K alternatives.
 
         The cost is the number of moves that the value stands for; the difference to the goal is the probability that
@@ -162,36 +179,6 @@ class MuZero(ReplayAgent):
         )
 
 
-class _Networks(nnx.Module):
-    def __init__(self, config: MuZero, env: Env, rngs: nnx.Rngs):
-        width, hidden = config.latent_width, config.hidden_width
-        self.input = nnx.Linear(env.num_tokens * env.vocab_size, hidden, rngs=rngs)
-        self.block = ResidualBlock(hidden, hidden, rngs)
-        self.output = nnx.Linear(hidden, width, rngs=rngs)
-        sizes = dict(latent_width=width, num_slots=1, rngs=rngs)
-        self.dynamics = config.dynamics.build(num_actions=env.num_actions, **sizes)
-        self.legality = LegalityHead().build(num_actions=env.num_actions, **sizes)
-        self.policy = config.network.build(num_actions=env.num_actions, **sizes)
-        self.value = config.network.build(num_actions=1, **sizes)
-        self.reached = config.network.build(num_actions=1, **sizes)
-
-    def represent(self, codes: Float[Array, "*B N"]) -> Float[Array, "*B D"]:
-        """Returns the latents of states, or of goals."""
-        return normalize_slots(self.output(jax.nn.relu(self.block(self.input(codes)))), 1)
-
-    def unroll(self, codes: Float[Array, "B N"], actions: Int[Array, "B K"]) -> Float[Array, "B K+1 D"]:
-        """Returns the latents of states and after each of the moves from there; gradients halve with every move."""
-
-        def move(latents, actions):
-            following = self.dynamics(latents, actions)
-            following = (following + jax.lax.stop_gradient(following)) / 2
-            return following, following
-
-        first = self.represent(codes)
-        _, later = jax.lax.scan(move, first, actions.T)
-        return jnp.concatenate([first[None], later]).swapaxes(0, 1)
-
-
 @pytree
 class _Windows:
     """Moves, and for each the K that follow; what lies behind the end of an episode or of the round is left out."""
@@ -200,6 +187,8 @@ class _Windows:
     """State before the first move, and goal."""
     actions: Int[Array, "*B K"]
     """The moves."""
+    following: Int[Array, "*B K N"] | None
+    """States after each of them, where the episode goes on; None where nothing is compared with them."""
     is_state: Bool[Array, "*B K+1"]
     """Whether a state lies before, between and behind them that belongs to the episode and was searched from."""
     legal: Bool[Array, "*B K+1 A"]
@@ -218,7 +207,7 @@ class _MuZeroStage(ReplayStage):
     name = "model"
 
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
-        return _Networks(self.config, self.env, rngs)
+        return self.config.networks(self.env, rngs)
 
     def init_target(self, params: Params) -> Practice:
         episodes = super().init_target(params)
@@ -226,6 +215,7 @@ class _MuZeroStage(ReplayStage):
         example = _Windows(
             before=jax.tree.map(lambda leaf: leaf[0], episodes),
             actions=jnp.zeros(ahead, jnp.int32),
+            following=jnp.zeros((ahead, self.env.num_tokens), jnp.int32) if self._is_consistent else None,
             is_state=jnp.zeros(ahead + 1, bool),
             legal=jnp.zeros((ahead + 1, num_actions), bool),
             policy=jnp.zeros((ahead + 1, num_actions)),
@@ -234,6 +224,10 @@ class _MuZeroStage(ReplayStage):
             reached=jnp.zeros(ahead + 1, bool),
         )
         return Practice(episodes=episodes, replay=empty_replay(example, self.config.num_kept))
+
+    @property
+    def _is_consistent(self) -> bool:
+        return self.config.consistency_weight > 0
 
     def update(self, state: TrainState, data: tuple) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
         config, module = self.config, self.module(state.params)
@@ -265,6 +259,7 @@ class _MuZeroStage(ReplayStage):
         return _Windows(
             before=steps.before,
             actions=along(steps.actions)[..., :-1],
+            following=along(steps.before.states)[..., 1:, :] if self._is_consistent else None,
             is_state=is_state,
             legal=along(steps.legal),
             policy=along(policy),
@@ -289,4 +284,9 @@ class _MuZeroStage(ReplayStage):
             "value_loss": jnp.mean(value_error, where=samples.is_state),
             "reached_loss": jnp.mean(reached_error, where=samples.is_judged),
         }
+        if self._is_consistent:
+            came, is_known = module.represent(exact_codes(self.env, samples.following)), samples.is_state[:, 1:]
+            distances = module.distances(latents[:, 1:], came)
+            errors = errors.at[:, 1:].add(self.config.consistency_weight * is_known * distances)
+            figures["consistency_loss"] = jnp.mean(distances, where=is_known)
         return (weights * errors).sum(axis=-1).mean(), figures

@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.episodes import Episodes
+from jepa.agents.exact_model import exact_codes
 from jepa.agents.mu_zero import MuZero
 from jepa.behaviours import RandomWalks
 from jepa.config import Experiment
@@ -40,20 +42,23 @@ AGENT = MuZero(
     training=Schedule(num_updates=30, batch_size=1024, learning_rate=5e-3, updates_per_call=10),
     planner=GumbelTreeSearch(num_simulations=8, horizon=8),
 )
+CONSISTENT = dataclasses.replace(AGENT, consistency_weight=2.0)
 
 
 @pytest.mark.slow
-def test_it_finds_shortest_ways_home_on_a_grid_in_latents_alone():
-    params, figures = fit(AGENT, GRID, NOTHING)
+@pytest.mark.parametrize("agent", [AGENT, CONSISTENT], ids=["muzero", "efficientzero"])
+def test_it_finds_shortest_ways_home_on_a_grid_in_latents_alone(agent):
+    params, figures = fit(agent, GRID, NOTHING)
     assert figures["solved_episodes"] > 0.9
+    assert figures.get("consistency_loss", 0.0) < 0.2  # Unrelated directions are at 1.
     states = jnp.arange(SIZE * SIZE)[:, None]
     problems = Problem(start=states, goal=full_goal(jnp.zeros_like(states)))
-    plan = jax.jit(AGENT.plan_function(GRID))(params, problems, jax.random.key(0))
+    plan = jax.jit(agent.plan_function(GRID))(params, problems, jax.random.key(0))
     solved, lengths = jax.vmap(GRID.verify)(problems, plan.actions)
     assert solved.mean() > 0.9
     assert (np.asarray(lengths) - distances()[:, 0])[np.asarray(solved)].mean() < 0.2
     assert (plan.claims_solved == solved).mean() > 0.9
-    plan = jax.jit(dataclasses.replace(AGENT, replans=True).plan_function(GRID))(params, problems, jax.random.key(0))
+    plan = jax.jit(dataclasses.replace(agent, replans=True).plan_function(GRID))(params, problems, jax.random.key(0))
     again, _ = jax.vmap(GRID.verify)(problems, plan.actions)
     assert again.mean() >= solved.mean()
 
@@ -78,19 +83,34 @@ def test_replanning_makes_legal_moves_and_knows_where_it_is():
             state = GRID.step(state, action)
 
 
+def test_given_the_dynamics_claims_are_facts_and_a_wide_beam_finds_every_shortest_way():
+    """Untrained: on the true dynamics it takes no more than width to be right; on its model nothing would be."""
+    agent = dataclasses.replace(AGENT, planner=BeamSearch(width=SIZE * SIZE, horizon=2 * SIZE), given_dynamics=True)
+    (stage,) = agent.stages(GRID, NOTHING, jax.random.key(0), data_mesh())
+    states = jnp.arange(1, SIZE * SIZE)[:, None]
+    problems = Problem(start=states, goal=full_goal(jnp.zeros_like(states)))
+    plan = jax.jit(agent.plan_function(GRID))({stage.name: stage.init().params}, problems, jax.random.key(0))
+    solved, lengths = map(np.asarray, jax.vmap(GRID.verify)(problems, plan.actions))
+    assert solved.all() and plan.claims_solved.all()
+    np.testing.assert_array_equal(lengths, distances()[1:, 0])
+
+
 def test_only_replanning_asks_the_true_dynamics_and_it_trains_alike():
     again = dataclasses.replace(AGENT, replans=True)
     assert AGENT.planning_verifier_calls(90.0, 10.0) == 0.0
     assert again.planning_verifier_calls(90.0, 10.0) == 10.0
     beam = dataclasses.replace(again, planner=BeamSearch(width=2))
     assert beam.planning_verifier_calls(90.0, 10.0) == 0.0  # It plans in latents, whatever is asked for.
+    given = dataclasses.replace(again, given_dynamics=True)
+    assert given.planning_verifier_calls(90.0, 10.0) == 90.0
     experiment = Experiment(env=GRID, agent=AGENT)
+    assert changed_training(experiment, dataclasses.replace(experiment, agent=given)) == {}
     assert changed_training(experiment, dataclasses.replace(experiment, agent=again)) == {}
     assert set(changed_training(experiment, dataclasses.replace(experiment, agent=MuZero()))) > {"latent_width"}
 
 
 def test_windows_end_with_their_episode_and_with_the_round():
-    agent = dataclasses.replace(AGENT, num_unrolled=2)
+    agent = dataclasses.replace(CONSISTENT, num_unrolled=2)
     stage = agent.stages(GRID, NOTHING, jax.random.key(0), data_mesh())[0]
     state = stage.init()
 
@@ -102,11 +122,37 @@ def test_windows_end_with_their_episode_and_with_the_round():
     steps = jax.tree.map(lambda leaf: leaf[:, :1], dataclasses.replace(steps, solved=solved, ended=solved))
     windows = stage._windows(steps, steps.legal.astype(jnp.float32), jnp.array([[0.9], [1.0], [0.5]]))
     np.testing.assert_array_equal(windows.actions[0, 0], steps.actions[:2, 0])
+    np.testing.assert_array_equal(windows.following[0, 0], steps.before.states[1:, 0])
     # The episode is solved by the second move; the third state is the first of the next episode.
     np.testing.assert_array_equal(windows.is_state[:, 0], [[1, 1, 0], [1, 0, 0], [1, 0, 0]])
     np.testing.assert_array_equal(windows.is_judged[:, 0], [[1, 1, 1], [1, 1, 0], [1, 1, 0]])
     np.testing.assert_array_equal(windows.reached[:, 0, 1:] & windows.is_judged[:, 0, 1:], [[0, 1], [1, 0], [0, 0]])
     np.testing.assert_allclose(windows.returns[0, 0, :2], [0.9, 1.0])
+
+
+def test_what_came_is_held_fixed_and_what_is_foretold_follows_it():
+    module = CONSISTENT.networks(GRID, nnx.Rngs(0))
+    came = module.represent(exact_codes(GRID, jnp.arange(SIZE * SIZE)[:, None]))
+    unrolled = came[::-1]
+    distances = module.distances(unrolled, came)
+    assert ((distances > 0) & (distances < 2)).all()
+    assert np.abs(jax.grad(lambda latents: module.distances(latents, came).sum())(unrolled)).max() > 1e-3
+    assert np.abs(jax.grad(lambda latents: module.distances(unrolled, latents).sum())(came)).max() == 0
+    assert not hasattr(AGENT.networks(GRID, nnx.Rngs(0)), "projection")
+
+
+def test_states_of_other_episodes_are_not_foretold():
+    """What lies behind the end of an episode must not change the loss, though it stands in the memory."""
+    stage = CONSISTENT.stages(GRID, NOTHING, jax.random.key(0), data_mesh())[0]
+    state = stage.init()
+    example = jax.tree.map(lambda leaf: leaf[:4], state.target.replay.samples)
+    example = dataclasses.replace(
+        example, legal=jnp.ones_like(example.legal), is_state=example.is_state.at[:, :2].set(True)
+    )
+    loss = lambda following: stage.loss(state.params, dataclasses.replace(example, following=following))[0]  # noqa: E731
+    before = loss(example.following)
+    assert loss(example.following.at[:, 1:].set(7)) == before
+    assert loss(example.following.at[:, 0].set(7)) != before
 
 
 def test_only_moves_that_are_made_are_counted():
@@ -118,5 +164,7 @@ def test_only_moves_that_are_made_are_counted():
 def test_sizes_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match="MuZero.num_unrolled must be above 0"):
         MuZero(num_unrolled=0)
+    with pytest.raises(ValueError, match="MuZero.consistency_weight must be 0 or more; got -1.0"):
+        MuZero(consistency_weight=-1.0)
     with pytest.raises(ValueError, match="MuZero.num_kept must hold the 1024 moves of a round; got 100"):
         MuZero(num_kept=100)

@@ -1,0 +1,14 @@
+"""Pocket cube, MuZero's value leading a beam on the model that it learned, instead of its tree search.
+
+Command:   python eval.py compare configs/comparison/pocket_cube_*.py
+"""
+
+import dataclasses
+
+from pocket_cube_mu_zero import config
+from pocket_cube_ours import BEAM
+
+config = dataclasses.replace(
+    config,
+    agent=dataclasses.replace(config.agent, planner=BEAM),
+)

@@ -1,0 +1,14 @@
+"""8-puzzle, MuZero's value leading a beam on the true dynamics, not a tree on those that it learned.
+
+Command:   python eval.py compare configs/comparison/sliding_tiles_*.py
+"""
+
+import dataclasses
+
+from sliding_tiles_mu_zero import config
+from sliding_tiles_ours import BEAM
+
+config = dataclasses.replace(
+    config,
+    agent=dataclasses.replace(config.agent, planner=BEAM, given_dynamics=True),
+)

@@ -1,0 +1,79 @@
+"""The networks of MuZero: representation, dynamics, and what is read from latents."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from jepa.actors.base import Actor
+from jepa.encoders.residual_mlp import ResidualBlock
+from jepa.envs.base import Env
+from jepa.latents import normalize_slots
+from jepa.predictors.base import Predictor
+from jepa.predictors.legality import LegalityHead
+
+
+class MuZeroNetworks(nnx.Module):
+    """h, g, policy, value, whether the goal is reached, and legality; and what EfficientZero compares latents by."""
+
+    def __init__(
+        self,
+        env: Env,
+        *,
+        head: Actor,
+        dynamics: Predictor,
+        latent_width: int,
+        hidden_width: int,
+        is_consistent: bool,
+        rngs: nnx.Rngs,
+    ):
+        self.input = nnx.Linear(env.num_tokens * env.vocab_size, hidden_width, rngs=rngs)
+        self.block = ResidualBlock(hidden_width, hidden_width, rngs)
+        self.output = nnx.Linear(hidden_width, latent_width, rngs=rngs)
+        sizes = dict(latent_width=latent_width, num_slots=1, rngs=rngs)
+        self.dynamics = dynamics.build(num_actions=env.num_actions, **sizes)
+        self.legality = LegalityHead().build(num_actions=env.num_actions, **sizes)
+        self.policy = head.build(num_actions=env.num_actions, **sizes)
+        self.value = head.build(num_actions=1, **sizes)
+        self.reached = head.build(num_actions=1, **sizes)
+        if is_consistent:
+            self.projection = _Perceptron(latent_width, rngs)
+            self.foretelling = _Perceptron(latent_width, rngs)
+
+    def represent(self, codes: Float[Array, "*B N"]) -> Float[Array, "*B D"]:
+        """Returns the latents of states, or of goals."""
+        return normalize_slots(self.output(jax.nn.relu(self.block(self.input(codes)))), 1)
+
+    def unroll(self, codes: Float[Array, "B N"], actions: Int[Array, "B K"]) -> Float[Array, "B K+1 D"]:
+        """Returns the latents of states and after each of the moves from there; gradients halve with every move."""
+
+        def move(latents, actions):
+            following = self.dynamics(latents, actions)
+            following = (following + jax.lax.stop_gradient(following)) / 2
+            return following, following
+
+        first = self.represent(codes)
+        _, later = jax.lax.scan(move, first, actions.T)
+        return jnp.concatenate([first[None], later]).swapaxes(0, 1)
+
+    def distances(self, unrolled: Float[Array, "*B D"], came: Float[Array, "*B D"]) -> Float[Array, "*B"]:
+        """Returns 1 minus the cosine of what unrolled latents foretell and the latents that came, which are held fixed.
+
+        Source: SimSiam (Chen and He, 2021), as in EfficientZero (Ye et al., 2021).
+        """
+        foretold = self.foretelling(self.projection(unrolled))
+        fixed = jax.lax.stop_gradient(self.projection(came))
+        return 1 - (_unit(foretold) * _unit(fixed)).sum(axis=-1)
+
+
+class _Perceptron(nnx.Module):
+    def __init__(self, width: int, rngs: nnx.Rngs):
+        self.expand = nnx.Linear(width, 2 * width, rngs=rngs)
+        self.contract = nnx.Linear(2 * width, width, rngs=rngs)
+
+    def __call__(self, inputs: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
+        return self.contract(jax.nn.relu(self.expand(inputs)))
+
+
+def _unit(vectors: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
+    return vectors * jax.lax.rsqrt((vectors**2).sum(axis=-1, keepdims=True) + 1e-6)
