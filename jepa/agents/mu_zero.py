@@ -42,7 +42,7 @@ class MuZero(ReplayAgent):
     reached, read from the latent after a move. With a `consistency_weight`, as in EfficientZero, z_k is also to
     foretell h(s_(t+k)), which is held fixed; without one nothing ties latents to states, as in MuZero. Moves are taken
     by Gumbel search on the learned model, so that only the moves it makes count as seen; the newest are learned from
-    again and again. Test problems are planned in latents alone, unless `replans`.
+    again and again. Test problems are planned in latents alone, unless it `replans` or is `given_dynamics`.
 
     Source: Schrittwieser et al., 2020; Danihelka et al., 2022; Ye et al., 2021. Different here: values are scalars; the
     goal goes through the representation too; which actions are legal is learned, as a plan is made without looking at
