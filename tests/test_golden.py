@@ -14,8 +14,9 @@ from tests.golden_losses import COMMAND, GOLDEN
 ROOT = Path(__file__).parents[1]
 TOLERANCE = 1e-4
 """Relative; for other versions, processors and numbers of cores, which add up in another order."""
-TIE_TOLERANCE, TIE_SHARE = 1e-2, 0.1
-"""A tie in an imagined walk that is decided otherwise moves a loss farther: measured on one of 20 with jax 0.12."""
+TIE_TOLERANCE, TIE_SHARE = 1e-2, 0.15
+"""A tie in an imagined walk that is decided otherwise moves a loss farther, and those after it: measured on one of 20
+with jax 0.12, and on three, the last of their stage, by 0.2 % on another processor of the same versions."""
 REGENERATE = f"if the change is meant, `{COMMAND}` writes the file anew, to be committed with a word on why"
 
 
@@ -62,6 +63,7 @@ def test_one_bit_is_a_difference_only_where_nothing_else_differs():
     assert differences({"a": [(1.001).hex()]}, {"a": [one]}, is_same_place=False) != []
     assert differences({"a": [one]}, {"a": [one, one]}, is_same_place=False) != []
     assert differences({"a": [(1.001).hex()] + [one] * 9}, {"a": [one] * 10}, is_same_place=False) == []
+    assert differences({"a": [one] * 8 + [(1.001).hex()] * 2}, {"a": [one] * 10}, is_same_place=False) != []
     assert differences({"a": [(1.02).hex()] + [one] * 9}, {"a": [one] * 10}, is_same_place=False) != []
     assert differences({"a": [(1.001).hex()] * 2 + [one] * 8}, {"a": [one] * 10}, is_same_place=False) != []
     assert differences({"b": [one]}, {"a": [one]}, is_same_place=False) != []
