@@ -104,6 +104,11 @@ class MuZero(ReplayAgent):
         """See base class; moves that are imagined are none."""
         return self.episodes.num_envs * self.rollout_length
 
+    @property
+    def is_consistent(self) -> bool:
+        """Whether unrolled latents are compared with those of the states that came."""
+        return self.consistency_weight > 0
+
     def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
         """See base class; the recorded moves are not looked at."""
         return [_MuZeroStage(self, env, key, mesh)]
@@ -120,7 +125,7 @@ class MuZero(ReplayAgent):
             dynamics=self.dynamics,
             latent_width=self.latent_width,
             hidden_width=self.hidden_width,
-            is_consistent=self.consistency_weight > 0,
+            is_consistent=self.is_consistent,
             rngs=rngs,
         )
 
@@ -215,7 +220,7 @@ class _MuZeroStage(ReplayStage):
         example = _Windows(
             before=jax.tree.map(lambda leaf: leaf[0], episodes),
             actions=jnp.zeros(ahead, jnp.int32),
-            following=jnp.zeros((ahead, self.env.num_tokens), jnp.int32) if self._is_consistent else None,
+            following=jnp.zeros((ahead, self.env.num_tokens), jnp.int32) if self.config.is_consistent else None,
             is_state=jnp.zeros(ahead + 1, bool),
             legal=jnp.zeros((ahead + 1, num_actions), bool),
             policy=jnp.zeros((ahead + 1, num_actions)),
@@ -224,10 +229,6 @@ class _MuZeroStage(ReplayStage):
             reached=jnp.zeros(ahead + 1, bool),
         )
         return Practice(episodes=episodes, replay=empty_replay(example, self.config.num_kept))
-
-    @property
-    def _is_consistent(self) -> bool:
-        return self.config.consistency_weight > 0
 
     def update(self, state: TrainState, data: tuple) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
         config, module = self.config, self.module(state.params)
@@ -259,7 +260,7 @@ class _MuZeroStage(ReplayStage):
         return _Windows(
             before=steps.before,
             actions=along(steps.actions)[..., :-1],
-            following=along(steps.before.states)[..., 1:, :] if self._is_consistent else None,
+            following=along(steps.before.states)[..., 1:, :] if self.config.is_consistent else None,
             is_state=is_state,
             legal=along(steps.legal),
             policy=along(policy),
@@ -284,7 +285,7 @@ class _MuZeroStage(ReplayStage):
             "value_loss": jnp.mean(value_error, where=samples.is_state),
             "reached_loss": jnp.mean(reached_error, where=samples.is_judged),
         }
-        if self._is_consistent:
+        if self.config.is_consistent:
             came, is_known = module.represent(exact_codes(self.env, samples.following)), samples.is_state[:, 1:]
             distances = module.distances(latents[:, 1:], came)
             errors = errors.at[:, 1:].add(self.config.consistency_weight * is_known * distances)
