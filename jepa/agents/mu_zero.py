@@ -129,6 +129,10 @@ class MuZero(ReplayAgent):
             rngs=rngs,
         )
 
+    def trained_networks(self, env: Env, params: Params) -> MuZeroNetworks:
+        """Returns the networks with trained parameters."""
+        return rebuilt(lambda rngs: self.networks(env, rngs), params[_MuZeroStage.name])
+
     @property
     def _looks_again(self) -> bool:
         return self.replans and not self.given_dynamics and isinstance(self.planner, GumbelTreeSearch)
@@ -137,7 +141,7 @@ class MuZero(ReplayAgent):
         """See base class; in latents alone, only start and goal pass from the environment to the planner."""
 
         def plan(params: Params, problems: Problem, key: Key[Array, ""]) -> Plan:
-            module = rebuilt(lambda rngs: self.networks(env, rngs), params[_MuZeroStage.name])
+            module = self.trained_networks(env, params)
             learned, represent = self.planning_model(module), module.represent
             start = exact_codes(env, problems.start)
             goals = exact_goal_codes(env, jax.vmap(env.goal_alternatives)(problems.goal))
