@@ -56,7 +56,7 @@ class MuZero(ReplayAgent):
     latent_width: int = 128
     """Width of a latent."""
     hidden_width: int = 512
-    """Width of the hidden layers of the representation."""
+    """Width of the hidden layers of the representation; 0 leaves it linear."""
     num_unrolled: int = 5
     """K, moves over which the model is unrolled."""
     episodes: Episodes = Episodes(num_envs=64)
@@ -94,10 +94,11 @@ class MuZero(ReplayAgent):
     def __post_init__(self):
         """Refuses sizes that cannot be."""
         super().__post_init__()
-        require_positive(self, "latent_width", "hidden_width", "num_unrolled", "rollout_length")
+        require_positive(self, "latent_width", "num_unrolled", "rollout_length")
         self.check_capacity(self.num_kept, self.moves_per_round)
-        if self.consistency_weight < 0:
-            raise ValueError(f"MuZero.consistency_weight must be 0 or more; got {self.consistency_weight}")
+        for name in ("hidden_width", "consistency_weight"):
+            if (value := getattr(self, name)) < 0:
+                raise ValueError(f"MuZero.{name} must be 0 or more; got {value}")
 
     @property
     def moves_per_round(self) -> int:

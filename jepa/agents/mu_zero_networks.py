@@ -27,9 +27,10 @@ class MuZeroNetworks(nnx.Module):
         is_consistent: bool,
         rngs: nnx.Rngs,
     ):
-        self.input = nnx.Linear(env.num_tokens * env.vocab_size, hidden_width, rngs=rngs)
-        self.block = ResidualBlock(hidden_width, hidden_width, rngs)
-        self.output = nnx.Linear(hidden_width, latent_width, rngs=rngs)
+        num_inputs = env.num_tokens * env.vocab_size
+        self.input = nnx.Linear(num_inputs, hidden_width, rngs=rngs) if hidden_width else None
+        self.block = ResidualBlock(hidden_width, hidden_width, rngs) if hidden_width else None
+        self.output = nnx.Linear(hidden_width or num_inputs, latent_width, rngs=rngs)
         sizes = dict(latent_width=latent_width, num_slots=1, rngs=rngs)
         self.dynamics = dynamics.build(num_actions=env.num_actions, **sizes)
         self.legality = LegalityHead().build(num_actions=env.num_actions, **sizes)
@@ -42,7 +43,8 @@ class MuZeroNetworks(nnx.Module):
 
     def represent(self, codes: Float[Array, "*B N"]) -> Float[Array, "*B D"]:
         """Returns the latents of states, or of goals."""
-        return normalize_slots(self.output(jax.nn.relu(self.block(self.input(codes)))), 1)
+        hidden = codes if self.input is None else jax.nn.relu(self.block(self.input(codes)))
+        return normalize_slots(self.output(hidden), 1)
 
     def unroll(self, codes: Float[Array, "B N"], actions: Int[Array, "B K"]) -> Float[Array, "B K+1 D"]:
         """Returns the latents of states and after each of the moves from there; gradients halve with every move."""

@@ -166,5 +166,7 @@ def test_sizes_that_cannot_be_are_refused():
         MuZero(num_unrolled=0)
     with pytest.raises(ValueError, match="MuZero.consistency_weight must be 0 or more; got -1.0"):
         MuZero(consistency_weight=-1.0)
+    with pytest.raises(ValueError, match="MuZero.hidden_width must be 0 or more; got -1"):
+        MuZero(hidden_width=-1)
     with pytest.raises(ValueError, match="MuZero.num_kept must hold the 1024 moves of a round; got 100"):
         MuZero(num_kept=100)
