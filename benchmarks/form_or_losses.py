@@ -41,6 +41,7 @@ from jepa.runs import load_run, train
 COMMAND = "python -m benchmarks.form_or_losses"
 CONFIGS = Path("configs/comparison")
 SEED, PROBLEM_SEED, NUM_PROBLEMS = 3, 1, 200
+SECTION = "Two forms of a model under two kinds of losses"
 FORESIGHT = (1, 5, 10)
 """Moves ahead at which predicted latents are compared with those of the states that came."""
 
@@ -101,23 +102,26 @@ def main(
       runs: folder of the trained runs.
       output: JSON file to write; a Markdown table comes beside it.
     """
-    written = json.loads(output.read_text(encoding="utf-8"))["rows"] if output.exists() else []
-    for (domain, losses, form), experiment in rows().items():
-        name = f"{domain}/{losses}/{form}"
-        if only and name not in only:
-            continue
-        length = experiment.behaviour.walk_length
-        experiment = dataclasses.replace(experiment, seed=SEED, num_transitions=num_transitions // length * length)
-        folder = runs / name.replace(" ", "_").replace("'", "")
-        train(experiment, folder, say=print)
-        row = {"domain": domain, "losses": losses, "form": form} | _grade(
-            folder, load_config(CONFIGS / f"{domain}_ours.py").agent.planner
-        )
-        written = [old for old in written if (old["domain"], old["losses"], old["form"]) != (domain, losses, form)]
-        written.append(row)
-        print(row, flush=True)
-        write_json_atomic(output, {"command": COMMAND, "seed": SEED, "problem_seed": PROBLEM_SEED, "rows": written})
-        output.with_suffix(".md").write_text(_markdown(written), encoding="utf-8")
+    compared = {"/".join(key): experiment for key, experiment in rows().items()}
+    if unknown := set(only) - set(compared):
+        raise SystemExit(f"--only: expected some of {list(compared)}; got {sorted(unknown)}")
+    written = {_name(row): row for row in json.loads(output.read_text("utf-8"))["rows"]} if output.exists() else {}
+    for name in only or compared:
+        length = compared[name].behaviour.walk_length
+        fewer = num_transitions // length * length
+        folder = runs / name.replace(" ", "_").replace("'", "").replace(",", "")
+        train(dataclasses.replace(compared[name], seed=SEED, num_transitions=fewer), folder, say=print)
+        domain, losses, form = name.split("/")
+        planner = load_config(CONFIGS / f"{domain}_ours.py").agent.planner
+        written[name] = {"domain": domain, "losses": losses, "form": form} | _grade(folder, planner)
+        print(written[name], flush=True)
+        in_order = [written[other] for other in compared if other in written]
+        write_json_atomic(output, {"command": COMMAND, "seed": SEED, "problem_seed": PROBLEM_SEED, "rows": in_order})
+        output.with_suffix(".md").write_text(_markdown(in_order), encoding="utf-8")
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return f"{row['domain']}/{row['losses']}/{row['form']}"
 
 
 def _grade(folder: Path, planner: Any) -> dict[str, Any]:
@@ -177,6 +181,8 @@ def foresight(env: Env, encode: Callable, predict: Callable, num_walks: int = 20
 def _markdown(written: list[dict[str, Any]]) -> str:
     lines = [
         f"Made by `{COMMAND}`; what it ran on is in the JSON file of the same name.",
+        "",
+        f"## {SECTION}",
         "",
         "| domain | losses | form of the model | solved, learned dynamics | false claims | solved, true dynamics | "
         "strictly | nearest of 200 after 1, 5, 10 moves | training (s) |",
