@@ -44,8 +44,6 @@ SEED, PROBLEM_SEED, NUM_PROBLEMS = 3, 1, 200
 SECTION = "Two forms of a model under two kinds of losses"
 FORESIGHT = (1, 5, 10)
 """Moves ahead at which predicted latents are compared with those of the states that came."""
-
-
 LINEAR = "linear latents"
 PREDICTORS = {"pocket_cube": OperatorPredictor(), "sliding_tiles": MLPPredictor(hidden_width=512)}
 """What predicts linear latents; docs/model_gap.md has what others do."""
