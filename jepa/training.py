@@ -160,13 +160,18 @@ class ModuleStage(Stage):
 
     def init(self) -> TrainState:
         """See base class: fresh parameters, with whatever the stage keeps beside them."""
-        params = nnx.to_pure_dict(jax.jit(lambda: nnx.split(self._build())[1])())
-        return TrainState(
-            params=params,
-            target=self.init_target(params),
-            opt_state=self.optimizer.init(params),
-            num_updates=jnp.zeros((), jnp.int32),
-        )
+
+        @jax.jit  # One program; by themselves, the zeros of every shape would be one each.
+        def initial() -> TrainState:
+            params = nnx.to_pure_dict(nnx.split(self._build())[1])
+            return TrainState(
+                params=params,
+                target=self.init_target(params),
+                opt_state=self.optimizer.init(params),
+                num_updates=jnp.zeros((), jnp.int32),
+            )
+
+        return initial()
 
     def init_target(self, params: Any) -> Any:
         """Returns what the stage keeps beside the parameters before the first update: nothing, by default."""

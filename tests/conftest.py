@@ -7,7 +7,11 @@ import os
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 
+import contextlib
 import dataclasses
+import functools
+import gc
+import importlib
 
 import jax
 import jaxtyping
@@ -52,6 +56,14 @@ jax.tree_util.register_dataclass = _register_dataclass_rebuilt_unchecked
 jaxtyping.install_import_hook("jepa", "beartype.beartype")
 from jepa.comparison.quick import quick_compilation  # noqa: E402 - checked as everything of jepa is
 
+# What JAX keeps of every program makes collections long; at the usual thresholds they take a tenth of all time.
+gc.set_threshold(10_000, 20, 50)
+
+# A third of the time in which JAX writes down a small program goes into a context of its own; one is enough for all.
+with contextlib.suppress(ImportError, AttributeError):  # It is no part of JAX's interface.
+    mlir = importlib.import_module("jax._src.interpreters.mlir")
+    mlir.make_ir_context = functools.cache(mlir.make_ir_context)
+
 # Most programs hardly compute. From the start, because a program is compiled once, and modules compute when imported.
 jax.config.update("jax_disable_most_optimizations", True)
 os.environ.update(quick_compilation(os.environ))  # Processes that tests start inherit it.
@@ -63,7 +75,7 @@ def compiled_programs(tmp_path_factory):
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.03)  # Writing takes a while, too.
     compilation_cache.reset_cache()  # Whether there is one is decided at the first compilation.
 
 

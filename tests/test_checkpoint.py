@@ -65,6 +65,15 @@ def assert_bit_equal(state: Any, expected: Any) -> None:
         assert np.asarray(leaf).tobytes() == np.asarray(expected_leaf).tobytes()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def set_aside_what_other_tests_left() -> Iterator[None]:
+    """Else every collection goes through all of it."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def collect_what_orbax_leaves_behind() -> Iterator[None]:
     yield

@@ -105,7 +105,7 @@ class OnlineStage(ModuleStage):
 
     def init_target(self, params: Any) -> Any:
         """See base class: running episodes."""
-        return jax.jit(lambda key: new_episodes(self.env, self.config.episodes, key))(self.episode_key)
+        return new_episodes(self.env, self.config.episodes, self.episode_key)
 
     def resources(self, params: Any) -> Any:
         """See base class: nothing, not even the recorded moves."""

@@ -37,7 +37,7 @@ def map_searches(run: Run, problems: Problem, plans: Sequence[Int[np.ndarray, " 
     model, starts, goals = agent.planning_inputs(env, run.params, problems)
     predict, generator = jax.jit(model.predict), np.random.default_rng(0)
     held, counts = [[] for _ in plans], [[] for _ in plans]
-    start_costs = np.asarray(model.cost(starts[:, None], goals))
+    start_costs = np.asarray(jax.jit(model.cost)(starts[:, None], goals))
     for frontier in agent.planner.watch(model, starts, goals):
         ply, alive, latents = int(frontier.ply), np.asarray(frontier.alive), np.asarray(frontier.latents)
         costs = np.asarray(frontier.tree.costs[ply - 1]) if ply else np.broadcast_to(start_costs, alive.shape)
@@ -65,17 +65,28 @@ def _flattened(
     """Projects everything on the main direction of the nodes, path and goals."""
     everything = np.concatenate([latents for latents, _ in held] + [path, goals])
     centre = everything.mean(axis=0)
-    _, scales, directions = np.linalg.svd(everything - centre, full_matrices=False)
-    flat = (everything - centre) @ directions[0]
+    direction, explained = _main_direction(everything - centre)
+    flat = (everything - centre) @ direction
     low, extent = flat.min(), max(float(np.ptp(flat)), 1e-6)  # Where nothing differs, rounding is not blown up.
 
     def placed(latents: Float[np.ndarray, "points D"]) -> Float[np.ndarray, " points"]:
-        return ((latents - centre) @ directions[0] - low) / extent
+        return ((latents - centre) @ direction - low) / extent
 
     return SearchMap(
         plies=[np.column_stack([placed(latents), costs]) for latents, costs in held],
         num_nodes=counts,
         path=placed(path),
         goals=placed(goals),
-        explained=float(scales[0] ** 2 / max((scales**2).sum(), 1e-12)),
+        explained=explained,
     )
+
+
+def _main_direction(centred: Float[np.ndarray, "points D"]) -> tuple[Float[np.ndarray, " D"], float]:
+    """Returns the direction in which points differ most, and its share of their variance.
+
+    By the eigenvectors of whichever product is smaller, which takes a fraction of the time of all singular vectors.
+    """
+    is_wide = centred.shape[0] < centred.shape[1]
+    variances, vectors = np.linalg.eigh(centred @ centred.T if is_wide else centred.T @ centred)
+    direction = centred.T @ vectors[:, -1] if is_wide else vectors[:, -1]
+    return direction / max(float(np.linalg.norm(direction)), 1e-12), float(variances[-1] / max(variances.sum(), 1e-12))

@@ -6,19 +6,17 @@ import time
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
 from jepa.agents.latent_planner import LatentPlanner
 from jepa.envs.base import Env, actions_of_plan, replay
 from jepa.evaluation import PlanRecords
-from jepa.latents import worst_slot_difference
+from jepa.page.imagination import imagine
 from jepa.page.search_maps import SearchMap, map_searches
 from jepa.planners.frontier import FrontierSearch
 from jepa.runs import Run
 from jepa.types import Goal, Problem
-from jepa.world_model import WorldModelModule
 
 SECONDS_FOR_DISTANCES = 20.0
 """Time that exact solvers are given for all stories together; distances beyond it stay unknown."""
@@ -96,24 +94,23 @@ def tell(run: Run, problems: Problem, records: PlanRecords, numbers: Sequence[in
     plans = [np.array(actions_of_plan(records.actions[number]), np.int64) for number in numbers]
     is_watched = is_latent and isinstance(agent.planner, FrontierSearch)
     maps = map_searches(run, chosen, plans) if is_watched else [None] * len(plans)
+    replays = [replay(env, start, actions.tolist()) for start, actions in zip(chosen.start, plans, strict=True)]
+    passed_states = [np.stack(states) for states, _ in replays]
+    imaginations = imagine(env, world_model, passed_states, plans) if is_latent else [(None, None)] * len(plans)
     deadline = time.monotonic() + SECONDS_FOR_DISTANCES
     for place, (number, actions) in enumerate(zip(numbers, plans, strict=True)):
         problem = jax.tree.map(lambda leaf, place=place: leaf[place], chosen)
-        states, is_legal = replay(env, problem.start, actions.tolist())
-        states = np.stack(states)
+        states, (imagined, differences) = passed_states[place], imaginations[place]
         goals = jax.tree.map(lambda leaf: np.asarray(leaf)[None], problem.goal)
         goals = jax.tree.map(functools.partial(np.repeat, repeats=len(states), axis=0), goals)
         passed = Problem(start=states, goal=goals)
-        imagined, differences = None, None
-        if world_model is not None:
-            imagined, differences = _imagine(env, world_model, states, actions)
         stories.append(
             Story(
                 number=int(number),
                 goal=problem.goal,
                 actions=actions,
                 states=states,
-                is_legal=np.array(is_legal, bool),
+                is_legal=np.array(replays[place][1], bool),
                 distances=distances_in_time(env, passed, np.arange(len(states))[::-1], deadline),
                 predicted_costs=records.predicted_costs[number][: len(actions) + 1],
                 imagined=imagined,
@@ -148,31 +145,3 @@ def distances_in_time(
         chosen = order[first : first + states_per_call]
         distances[chosen] = env.optimal_lengths(jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], problems))
     return distances
-
-
-def _imagine(
-    env: Env, world_model: WorldModelModule, states: Int[np.ndarray, "T_plus_1 N"], actions: Int[np.ndarray, " T"]
-) -> tuple[Int[np.ndarray, "T_plus_1 N"], Float[np.ndarray, " T_plus_1"]]:
-    """Returns what the model took for the states along a plan, without once looking at reality after the start."""
-    real = world_model.encode(jnp.asarray(states))
-    latents = [real[:1]]
-    for action in actions.tolist():
-        latents.append(world_model.predict(latents[-1], jnp.array([action])))
-    imagined = jnp.concatenate(latents)
-    differences = worst_slot_difference(imagined, real, world_model.encoder.num_slots)
-    if world_model.encoder.slot_codes() is not None:
-        return np.asarray(world_model.read_tokens(imagined)), np.asarray(differences)
-    return _nearest(env, world_model, states, imagined), np.asarray(differences)
-
-
-def _nearest(
-    env: Env, world_model: WorldModelModule, states: Int[np.ndarray, "T_plus_1 N"], imagined: Float[Array, "T_plus_1 D"]
-) -> Int[np.ndarray, "T_plus_1 N"]:
-    """Returns, of all states within two moves of the real ones, those whose latents are nearest to the imagined."""
-    after_all = jax.vmap(lambda state: jax.vmap(lambda action: env.step(state, action))(jnp.arange(env.num_actions)))
-    near = jnp.asarray(states)
-    for _ in range(2):
-        near = jnp.unique(jnp.concatenate([near, after_all(near).reshape(-1, env.num_tokens)]), axis=0)
-    latents = world_model.encode(near)
-    distances = jnp.stack([((latents - latent) ** 2).mean(axis=-1) for latent in imagined])
-    return np.asarray(near[distances.argmin(axis=1)])

@@ -131,7 +131,7 @@ class FrontierSearch(Planner):
 
     def watch(self, model: PlanningModel, start: Float[Array, "B D"], goal: GoalLatents) -> Iterator[Frontier]:
         """Searches as `plan` does, but lets every frontier be looked at, the first one included."""
-        frontier, knowledge = self._begin(model, start, goal)
+        frontier, knowledge = jax.jit(lambda start, goal: self._begin(model, start, goal))(start, goal)
         yield frontier
         advance = jax.jit(lambda frontier, knowledge: self._advance(model, goal, frontier, knowledge))
         while int(frontier.ply) < self.horizon and bool(frontier.running.any()):
