@@ -199,7 +199,8 @@ def _with_dropped_errors() -> Iterator[None]:
 
     def receive(event: "sys.UnraisableHookArgs") -> None:
         if isinstance(event.exc_value, KeyboardInterrupt):
-            again = threading.Timer(0.05, signal.raise_signal, [signal.SIGINT])  # Raised here, it would be lost again.
+            # Raised here, it would be lost again; sent to another thread, it would wait until this one wakes up.
+            again = threading.Timer(0.05, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
             again.daemon = True
             again.start()
             return

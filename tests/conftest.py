@@ -75,7 +75,7 @@ def compiled_programs(tmp_path_factory):
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.03)  # Writing takes a while, too.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)  # Writing takes a while, too.
     compilation_cache.reset_cache()  # Whether there is one is decided at the first compilation.
 
 

@@ -326,6 +326,7 @@ def test_a_trained_agent_can_be_shipped_and_demonstrated(one_run, tmp_path, monk
         TrainedAgent.pretrained("small")
 
 
+@pytest.mark.slow  # In short it is a part of the small comparison.
 def test_more_and_less_search_and_sampled_plans(one_run, tmp_path, capsys):
     _, folder = one_run
     pytest.importorskip("matplotlib")

@@ -80,8 +80,17 @@ def grid_walks() -> Trajectories:
 
 
 def slow_if_heavy(cls: type) -> object:
-    """Marks methods whose programs take long to compile."""
-    heavy = {"AdversarialImitation", "AlphaZero"}
+    """Marks methods whose programs take long to compile, and which are trained in a file of their own, too."""
+    heavy = {
+        "AdversarialImitation",
+        "AlphaZero",
+        "EvolutionStrategies",
+        "ExpertIteration",
+        "GCIQL",
+        "OnlineQLearning",
+        "PPO",
+        "PQN",
+    }
     return pytest.param(cls, marks=pytest.mark.slow) if cls.__name__ in heavy else cls
 
 

@@ -76,11 +76,12 @@ def test_replanning_makes_legal_moves_and_knows_where_it_is():
     np.testing.assert_array_equal(plan.claims_solved, solved)
     nodes_per_move = agent.planner.num_simulations + GRID.num_actions
     np.testing.assert_array_equal(plan.num_nodes_generated, lengths * nodes_per_move)
-    for start, actions, length in zip(states, plan.actions, lengths, strict=True):
+    legal_actions, step = jax.jit(GRID.legal_actions), jax.jit(GRID.step)
+    for start, actions, length in zip(states, np.asarray(plan.actions), lengths, strict=True):
         state = start
         for action in actions[:length]:
-            assert GRID.legal_actions(state)[action]
-            state = GRID.step(state, action)
+            assert legal_actions(state)[action]
+            state = step(state, action)
 
 
 def test_given_the_dynamics_claims_are_facts_and_a_wide_beam_finds_every_shortest_way():
@@ -149,7 +150,7 @@ def test_states_of_other_episodes_are_not_foretold():
     example = dataclasses.replace(
         example, legal=jnp.ones_like(example.legal), is_state=example.is_state.at[:, :2].set(True)
     )
-    loss = lambda following: stage.loss(state.params, dataclasses.replace(example, following=following))[0]  # noqa: E731
+    loss = jax.jit(lambda following: stage.loss(state.params, dataclasses.replace(example, following=following))[0])
     before = loss(example.following)
     assert loss(example.following.at[:, 1:].set(7)) == before
     assert loss(example.following.at[:, 0].set(7)) != before

@@ -67,8 +67,9 @@ def test_all_distances_at_once_have_the_gradients_of_each(head, latents):
         return jnp.trace(jax.nn.log_softmax(logits))
 
     embeddings = head.embed(latents[:3])
-    at_once = jax.grad(loss)(embeddings, head.all_distances)
-    of_each = jax.grad(loss)(embeddings, lambda left, right: head.distance(left[:, None], right[None]))
+    gradient = jax.jit(jax.grad(loss), static_argnums=1)
+    at_once = gradient(embeddings, head.all_distances)
+    of_each = gradient(embeddings, lambda left, right: head.distance(left[:, None], right[None]))
     assert np.abs(of_each).max() > 0.01
     np.testing.assert_allclose(at_once, of_each, atol=1e-4)
 
@@ -85,7 +86,7 @@ def test_symmetric_costs_are_distances_and_others_are_positive(head, latents):
 
 
 def test_the_gradient_is_finite_even_at_the_goal(head, latents):
-    gradient = jax.grad(lambda latents: head(latents, jax.lax.stop_gradient(latents)).sum())(latents)
+    gradient = jax.jit(jax.grad(lambda latents: head(latents, jax.lax.stop_gradient(latents)).sum()))(latents)
     assert jnp.isfinite(gradient).all()
 
 
@@ -292,7 +293,7 @@ def countdown_pairs(foreign_goals: bool = False, bellman_start: float = 1.0, upd
     times = jnp.broadcast_to(jnp.arange(4), (32, 4))
     goals = stage._goals(indices), stage._goals(times)
     is_own_walk = indices[:, :, None] == goals[0][:, None]
-    targets = stage._pair_targets(state, data, (indices, times), goals, is_own_walk)
+    targets = jax.jit(stage._pair_targets)(state, data, (indices, times), goals, is_own_walk)
     assert (data.bellman is not None) == (updates_per_call > 1)
     return env, *map(np.asarray, (data.goals.tokens, data.goals.fixed, data.goals.latents)), np.asarray(targets)
 

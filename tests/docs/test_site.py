@@ -65,6 +65,7 @@ def missing(site: Path, pages: dict[Path, Page], origin: Path, link: str) -> str
     return f"{link} has no such anchor" if fragment and path in pages and fragment not in pages[path].anchors else ""
 
 
+@pytest.mark.slow
 def test_every_link_leads_to_something(site, pages):
     wrong = [
         f"{origin.relative_to(site)}: {reason}"
@@ -75,6 +76,7 @@ def test_every_link_leads_to_something(site, pages):
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.slow
 def test_nothing_is_loaded_from_another_host(site, pages):
     loaded = {asset for page in pages.values() for asset in page.assets}
     assert loaded and not [asset for asset in loaded if urllib.parse.urlsplit(asset).netloc]
@@ -82,6 +84,7 @@ def test_nothing_is_loaded_from_another_host(site, pages):
     assert sheets and not [sheet for sheet in sheets if "url(http" in sheet or "url(//" in sheet or "@import" in sheet]
 
 
+@pytest.mark.slow
 def test_the_pages_are_there(site, pages):
     names = {path.stem for path in (ROOT / "docs").glob("*.md")}
     names |= {f"api/{path.stem}" for path in (ROOT / "docs" / "api").glob("*.md")}
@@ -91,6 +94,7 @@ def test_the_pages_are_there(site, pages):
     assert "prove-or-refute" in pages[site / "domains.html"].anchors
 
 
+@pytest.mark.slow
 def test_every_module_of_a_folder_has_its_section(pages, site):
     for folder in ("envs", "encoders", "predictors", "objectives", "costs", "actors", "planners", "agents"):
         anchors = pages[site / "api" / f"{folder}.html"].anchors

@@ -101,7 +101,7 @@ def test_legal_actions_are_a_mask_and_illegal_ones_change_nothing(env, states, s
 
 
 def test_problems_are_random_and_reproducible(env, problems):
-    again = env.sample_problem(jax.random.split(jax.random.key(0), NUM_PROBLEMS)[3])
+    again = jax.jit(env.sample_problem)(jax.random.split(jax.random.key(0), NUM_PROBLEMS)[3])
     assert jax.tree.all(jax.tree.map(lambda one, many: (one == many[3]).all(), again, problems))
     drawn = np.concatenate([problems.start, problems.goal.tokens], axis=1)
     assert len(np.unique(drawn, axis=0)) > 1

@@ -157,7 +157,7 @@ def truth_table(term) -> list[int]:
 
 @functools.cache
 def sampled(theory: str) -> Problem:
-    return jax.jit(jax.vmap(ENVS[theory].sample_problem))(jax.random.split(jax.random.key(1), 200))
+    return jax.device_get(jax.jit(jax.vmap(ENVS[theory].sample_problem))(jax.random.split(jax.random.key(1), 200)))
 
 
 @functools.cache
@@ -319,7 +319,9 @@ def test_problems_are_theorems_of_some_length(theory):
 
 @functools.cache
 def half_false(theory: str) -> Problem:
-    return jax.jit(jax.vmap(HALF_FALSE[theory].sample_problem))(jax.random.split(jax.random.key(1), 200))
+    return jax.device_get(
+        jax.jit(jax.vmap(HALF_FALSE[theory].sample_problem))(jax.random.split(jax.random.key(1), 200))
+    )
 
 
 def holds(theory: str, start, goal) -> bool:
