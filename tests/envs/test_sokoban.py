@@ -89,12 +89,12 @@ def drawn() -> Problem:
 
 @pytest.fixture(scope="module")
 def walks():
-    return collect_walks(ENV, NonBacktrackingWalks(walk_length=64), 64 * 2_000, seed=0)
+    return collect_walks(ENV, NonBacktrackingWalks(walk_length=64), 64 * 300, seed=0)
 
 
 @pytest.fixture(scope="module")
-def initial_states(walks) -> np.ndarray:
-    return walks.states[:, 0]
+def initial_states() -> np.ndarray:
+    return np.asarray(jax.jit(jax.vmap(ENV.initial_state))(jax.random.split(jax.random.key(0), 2_000)))
 
 
 # --- Dynamics.
