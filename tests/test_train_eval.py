@@ -298,6 +298,7 @@ def test_figures_are_made_on_request(one_run, tmp_path, capsys):
     assert (tmp_path / "tensorboard" / "evaluation" / "latents.tsv").is_file()
 
 
+@pytest.mark.slow
 def test_a_trained_agent_can_be_shipped_and_demonstrated(one_run, tmp_path, monkeypatch, capsys):
     env, folder = one_run
     run = load_run(folder, read_config(folder))

@@ -15,7 +15,8 @@ from tests.planners.graph_world import UNREACHABLE, GraphWorld, grid_world, tree
 GRID = grid_world()
 DISTANCES = GRID.distances()
 LONGEST = int(DISTANCES[DISTANCES < UNREACHABLE].max())
-STARTS, GOALS = np.divmod(np.arange(GRID.num_nodes**2), GRID.num_nodes)
+# A fifth of all pairs; as 5 and 36 have no common divisor, every node is a start and a goal.
+STARTS, GOALS = np.divmod(np.arange(0, GRID.num_nodes**2, 5), GRID.num_nodes)
 EXACT = DISTANCES[STARTS, GOALS]
 REACHABLE = EXACT < UNREACHABLE
 CONSTANT = np.full_like(DISTANCES, 5.0)
@@ -42,7 +43,7 @@ def assert_claims_are_true(plan: Plan, starts=STARTS, goals=GOALS) -> None:
 
 @pytest.fixture(scope="module")
 def breadth_first() -> Plan:
-    """All pairs, without any lead by a cost, in a beam that holds every node."""
+    """All of them, without any lead by a cost, in a beam that holds every node."""
     return search(BeamSearch(width=64, horizon=LONGEST), CONSTANT)
 
 
