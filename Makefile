@@ -9,7 +9,9 @@ RUN := .venv/bin/python
 KEY := $(shell { $(PYTHON) --version; pwd; cat pyproject.toml constraints.txt; } 2>&1 | cksum | tr ' ' '-')
 CORE := .venv/installed-core-$(KEY)
 DEV := .venv/installed-dev-$(KEY)
-INSTALL = $(RUN) -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable
+# What is imported is compiled then; most of what the packages hold never is.
+PIP_INSTALL = $(RUN) -m pip install -qq --no-compile --disable-pip-version-check --constraint constraints.txt
+INSTALL = $(PIP_INSTALL) --editable
 
 # Sizes of `make compare`; all of it takes about five hours on two cores for each seed and budget.
 SEEDS ?= 0 1 2
@@ -87,5 +89,5 @@ $(CORE):
 $(DEV): $(CORE)
 	@echo "Installing the development tools into .venv"
 	@$(INSTALL) ".[dev]"
-	@$(RUN) -m pip install -qq --disable-pip-version-check --constraint constraints.txt --no-deps axe-playwright-python
+	@$(PIP_INSTALL) --no-deps axe-playwright-python
 	@touch $@
