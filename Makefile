@@ -29,7 +29,8 @@ demo: $(CORE) ## train on the pocket cube, then solve scrambled cubes by plannin
 	$(RUN) train.py configs/pocket_cube.py $(ARGS)
 	$(RUN) eval.py runs/pocket_cube/seed0 --num-problems 400 --html
 
-PYTEST = $(RUN) -m pytest -n logical --maxprocesses 4 --dist loadfile
+# In their own order, files of one long test do not all come last.
+PYTEST = $(RUN) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: $(DEV) ## run the test suite, but for its slow tests
 	$(PYTEST) -m "not slow" $(ARGS)
@@ -48,7 +49,7 @@ FAULTS = $(addprefix tests/faults/test_,several.py kills.py damage.py signals.py
 	$$(grep -rl --include='test_*.py' 'mark\.faults' tests)
 
 faults: $(DEV) ## break everything that can break: kills, signals, full disks, damaged and malicious files
-	$(PYTEST) --no-loadscope-reorder -m faults $(FAULTS) $(ARGS)
+	$(PYTEST) -m faults $(FAULTS) $(ARGS)
 
 bench: $(CORE) ## measure the speed of training and planning
 	$(RUN) -m benchmarks.run $(ARGS)

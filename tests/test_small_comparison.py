@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "configs" / "comparison"
-FEW = [FOLDER / f"pocket_cube_{method}.py" for method in ("ours", "ours_cross_entropy", "ppo")]
-"""Imagined, the same with another planner, and online."""
+FEW = [FOLDER / f"pocket_cube_{method}.py" for method in ("ours", "ppo")]
+"""Imagined and online, which take as long as each other; the same with another planner is a slow test."""
 DOMAINS = {ours.stem.removesuffix("_ours") for ours in FOLDER.glob("*_ours.py")}
 
 

@@ -279,6 +279,7 @@ def test_the_three_lines_of_the_readme_do_what_they_say(one_run, tmp_path, monke
     assert len(plan.predicted_costs) == len(plan.actions) + 1
 
 
+@pytest.mark.slow
 def test_a_page_is_written_on_request(one_run, tmp_path, capsys):
     _, folder = one_run
     call(eval_program.main, folder, "--debug", "--html", "--output-dir", tmp_path)
