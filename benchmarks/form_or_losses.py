@@ -1,9 +1,10 @@
 """Whether MuZero's model lacks the form or the losses: `python -m benchmarks.form_or_losses`.
 
-Our losses and MuZero's each train two forms of a world model: MuZero's own of the comparison (perceptrons with hidden
-layers that represent and predict) and one of linear latents, which suits the domain (one matrix per action on the cube,
-a wider perceptron on the 8-puzzle). The same beam then searches each on its learned and on the true dynamics. All else
-is as in configs/comparison; seed and problems are others than the comparison's.
+Our losses and MuZero's each train two forms of a world model: MuZero's own (perceptrons with hidden layers that
+represent and predict) and one of linear latents, which suits the domain (one matrix per action on the cube, a wider
+perceptron on the 8-puzzle) and which MuZero therefore has in configs/comparison. The same beam then searches each on
+its learned and on the true dynamics. All else is as in configs/comparison; seed and problems are others than the
+comparison's.
 """
 
 import dataclasses
@@ -44,6 +45,8 @@ SEED, PROBLEM_SEED, NUM_PROBLEMS = 3, 1, 200
 SECTION = "Two forms of a model under two kinds of losses"
 FORESIGHT = (1, 5, 10)
 """Moves ahead at which predicted latents are compared with those of the states that came."""
+PERCEPTRON, THEIRS = 512, MLPPredictor(hidden_width=256)
+"""Width of the hidden layers of MuZero's own representation, and its own dynamics."""
 LINEAR = "linear latents"
 PREDICTORS = {"pocket_cube": OperatorPredictor(), "sliding_tiles": MLPPredictor(hidden_width=512)}
 """What predicts linear latents; docs/model_gap.md has what others do."""
@@ -73,13 +76,13 @@ def rows() -> Mapping[tuple[str, str, str], Experiment]:
     found = {}
     for domain, predictor in PREDICTORS.items():
         config = load_config(CONFIGS / f"{domain}_mu_zero.py")
-        theirs, width = config.agent, config.agent.latent_width
-        linear = dataclasses.replace(theirs, hidden_width=0, dynamics=predictor)
-        found[domain, "MuZero's", "as MuZero's"] = config
-        found[domain, "MuZero's", LINEAR] = dataclasses.replace(config, agent=linear)
-        encoder = ResidualMLPEncoder(latent_width=width, hidden_width=theirs.hidden_width)
+        width = config.agent.latent_width
+        for form, hidden_width, dynamics in (("as MuZero's", PERCEPTRON, THEIRS), (LINEAR, 0, predictor)):
+            theirs = dataclasses.replace(config.agent, hidden_width=hidden_width, dynamics=dynamics)
+            found[domain, "MuZero's", form] = dataclasses.replace(config, agent=theirs)
+        encoder = ResidualMLPEncoder(latent_width=width, hidden_width=PERCEPTRON)
         for form, reidentification in (("", NoReidentification()), (", read out", ReencodedReadout())):
-            found[domain, "ours", f"as MuZero's{form}"] = ours(domain, encoder, theirs.dynamics, reidentification)
+            found[domain, "ours", f"as MuZero's{form}"] = ours(domain, encoder, THEIRS, reidentification)
         if domain == "pocket_cube":  # In the comparison its latents are linear already.
             found[domain, "ours", LINEAR] = load_config(CONFIGS / "pocket_cube_ours.py")
         else:

@@ -8,11 +8,14 @@ import dataclasses
 from arithmetic_graph_ours import EPISODES, TREE, config, fewer_samples
 from pocket_cube_mu_zero import config as on_the_cube
 
+from jepa.predictors.mlp import MLPPredictor
+
 config = dataclasses.replace(
     config,
     agent=dataclasses.replace(
         on_the_cube.agent,
         hidden_width=64,  # 9,912 inputs make its representation as large as on other domains.
+        dynamics=MLPPredictor(hidden_width=256),
         training=fewer_samples(on_the_cube.agent.training),
         episodes=dataclasses.replace(EPISODES, num_envs=64),
         planner=TREE,

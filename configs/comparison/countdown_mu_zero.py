@@ -8,10 +8,14 @@ import dataclasses
 from countdown_ours import EPISODES, TREE, config
 from pocket_cube_mu_zero import config as on_the_cube
 
+from jepa.predictors.mlp import MLPPredictor
+
 config = dataclasses.replace(
     config,
     agent=dataclasses.replace(
         on_the_cube.agent,
+        hidden_width=512,
+        dynamics=MLPPredictor(hidden_width=256),
         episodes=dataclasses.replace(EPISODES, num_envs=64),
         planner=TREE,
     ),

@@ -8,8 +8,15 @@ import dataclasses
 from pocket_cube_ours import TREE, config
 
 from jepa.agents.mu_zero import MuZero
+from jepa.predictors.operator import OperatorPredictor
 
 config = dataclasses.replace(
     config,
-    agent=MuZero(planner=TREE, replans=True, consistency_weight=2.0),
+    agent=MuZero(
+        hidden_width=0,  # Latents are linear in the codes, and moves are matrices: docs/comparison.md, Tuning.
+        dynamics=OperatorPredictor(),
+        planner=TREE,
+        replans=True,
+        consistency_weight=2.0,
+    ),
 )

@@ -9,11 +9,13 @@ from pocket_cube_mu_zero import config as on_the_cube
 from sliding_tiles_ours import TREE, config
 
 from jepa.agents.episodes import Episodes
+from jepa.predictors.mlp import MLPPredictor
 
 config = dataclasses.replace(
     config,
     agent=dataclasses.replace(
         on_the_cube.agent,
+        dynamics=MLPPredictor(hidden_width=512),
         episodes=Episodes(num_envs=64, max_scramble=60, episode_length=40),
         planner=TREE,
     ),
