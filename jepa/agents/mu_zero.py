@@ -17,14 +17,13 @@ from jepa.agents.alpha_zero import policy_error
 from jepa.agents.base import Params, PlanFunction
 from jepa.agents.episodes import Episodes, EpisodeState, Step
 from jepa.agents.exact_model import exact_codes, exact_goal_codes, exact_planning_model
-from jepa.agents.guided_search import moves_of_value
 from jepa.agents.mu_zero_networks import MuZeroNetworks
 from jepa.agents.offline import rebuilt
 from jepa.agents.replay import Practice, ReplayAgent, ReplayStage, empty_replay
 from jepa.agents.rollouts import outcomes
 from jepa.envs.base import Env
 from jepa.latents import goal_difference
-from jepa.planners.base import Planner, PlanningModel
+from jepa.planners.base import Planner
 from jepa.planners.tree_search import GumbelTreeSearch
 from jepa.predictors.base import Predictor
 from jepa.predictors.mlp import MLPPredictor
@@ -76,6 +75,9 @@ class MuZero(ReplayAgent):
     consistency_weight: float = added_later(0.0, before=0.0)
     """Factor of the distance, 1 minus the cosine, between what an unrolled latent foretells and the latent of the state
     that came; 2 in EfficientZero."""
+    masks_imagined: bool = added_later(True, before=True)
+    """Whether tree search takes only actions that are read from imagined latents to be legal; otherwise, as published,
+    any below the root, where it is known which are legal, and the policy learns to leave out the others."""
     training: Schedule = Schedule(
         num_updates=200, batch_size=8192, learning_rate=1e-3, weight_decay=1e-4, updates_per_call=1
     )
@@ -143,7 +145,8 @@ class MuZero(ReplayAgent):
 
         def plan(params: Params, problems: Problem, key: Key[Array, ""]) -> Plan:
             module = self.trained_networks(env, params)
-            learned, represent = self.planning_model(module), module.represent
+            masked = self.masks_imagined or not self._looks_again
+            learned, represent = module.planning_model(self.practice.discount, masked=masked), module.represent
             start = exact_codes(env, problems.start)
             goals = exact_goal_codes(env, jax.vmap(env.goal_alternatives)(problems.goal))
             goal_latents = represent(goals)
@@ -164,29 +167,6 @@ class MuZero(ReplayAgent):
             return self.planner.walk(choose, world, start, seen_goals, key)
 
         return plan
-
-    def planning_model(self, module: MuZeroNetworks) -> PlanningModel:
-        """Returns the learned model for a search; goals are latents [B, K, D] of K alternatives.
-
-        The cost is the number of moves that the value stands for; the difference to the goal is the probability that
-        it is not reached.
-        """
-
-        def over_goals(head, latents: Float[Array, "B C D"], goals: Float[Array, "B K D"]) -> Float[Array, "B C"]:
-            return head(latents[:, :, None], goals[:, None])[..., 0].max(axis=-1)
-
-        def propose(latents: Float[Array, "B C D"], goals: Float[Array, "B K D"]) -> Float[Array, "B C A"]:
-            return proposals(module.policy, latents, goals, module.legality(latents) > 0)
-
-        discount = self.practice.discount
-        return PlanningModel(
-            predict_all=module.dynamics.all_actions,
-            predict=module.dynamics,
-            legal_actions=lambda latents: module.legality(latents) > 0,
-            cost=lambda latents, goals: moves_of_value(over_goals(module.value, latents, goals), discount),
-            goal_difference=lambda latents, goals: 1 - jax.nn.sigmoid(over_goals(module.reached, latents, goals)),
-            propose=propose,
-        )
 
 
 @pytree
@@ -238,7 +218,7 @@ class _MuZeroStage(ReplayStage):
     def update(self, state: TrainState, data: tuple) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
         config, module = self.config, self.module(state.params)
         play_key, learn_key = jax.random.split(jax.random.fold_in(self.update_key, state.num_updates))
-        model = config.planning_model(module)
+        model = module.planning_model(config.practice.discount, masked=config.masks_imagined)
 
         def act(codes, goals, legal, key):
             return config.practice.decide(model, module.represent(codes), module.represent(goals)[:, None], key, legal)
@@ -279,7 +259,8 @@ class _MuZeroStage(ReplayStage):
         codes, goals = self.codes(samples.before)
         latents, goals = module.unroll(codes, samples.actions), module.represent(goals)[:, None]
         weights = jnp.where(jnp.arange(num_unrolled + 1) == 0, 1.0, 1.0 / num_unrolled)
-        search_error = policy_error(module.policy(latents, goals), samples.policy, samples.legal)
+        may_come = samples.legal if self.config.masks_imagined else jnp.ones_like(samples.legal)
+        search_error = policy_error(module.policy(latents, goals), samples.policy, may_come)
         value_error = (module.value(latents, goals)[..., 0] - samples.returns) ** 2
         reached_error = optax.sigmoid_binary_cross_entropy(module.reached(latents, goals)[..., 0], samples.reached)
         legality_error = optax.sigmoid_binary_cross_entropy(module.legality(latents), samples.legal).mean(axis=-1)

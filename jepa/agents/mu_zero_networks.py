@@ -3,12 +3,14 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from jepa.actors.base import Actor
+from jepa.actors.base import Actor, proposals
+from jepa.agents.guided_search import moves_of_value
 from jepa.encoders.residual_mlp import ResidualBlock
 from jepa.envs.base import Env
 from jepa.latents import normalize_slots
+from jepa.planners.base import PlanningModel
 from jepa.predictors.base import Predictor
 from jepa.predictors.legality import LegalityHead
 
@@ -66,6 +68,33 @@ class MuZeroNetworks(nnx.Module):
         foretold = self.foretelling(self.projection(unrolled))
         fixed = jax.lax.stop_gradient(self.projection(came))
         return 1 - (_unit(foretold) * _unit(fixed)).sum(axis=-1)
+
+    def planning_model(self, discount: float, *, masked: bool) -> PlanningModel:
+        """Returns the learned model for a search; goals are latents [B, K, D] of K alternatives.
+
+        The cost is the number of moves that the value stands for; the difference to the goal is the probability that
+        it is not reached.
+
+        Args:
+          discount: what a value is worth less one move earlier.
+          masked: whether the legal actions are those that are read from latents, or all.
+        """
+
+        def over_goals(head, latents: Float[Array, "B C D"], goals: Float[Array, "B K D"]) -> Float[Array, "B C"]:
+            return head(latents[:, :, None], goals[:, None])[..., 0].max(axis=-1)
+
+        def legal_actions(latents: Float[Array, "*B D"]) -> Bool[Array, "*B A"]:
+            logits = self.legality(latents)
+            return logits > 0 if masked else jnp.ones(logits.shape, bool)
+
+        return PlanningModel(
+            predict_all=self.dynamics.all_actions,
+            predict=self.dynamics,
+            legal_actions=legal_actions,
+            cost=lambda latents, goals: moves_of_value(over_goals(self.value, latents, goals), discount),
+            goal_difference=lambda latents, goals: 1 - jax.nn.sigmoid(over_goals(self.reached, latents, goals)),
+            propose=lambda latents, goals: proposals(self.policy, latents, goals, legal_actions(latents)),
+        )
 
 
 class _Perceptron(nnx.Module):

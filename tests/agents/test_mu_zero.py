@@ -43,10 +43,11 @@ AGENT = MuZero(
     planner=GumbelTreeSearch(num_simulations=8, horizon=8),
 )
 CONSISTENT = dataclasses.replace(AGENT, consistency_weight=2.0)
+UNMASKED = dataclasses.replace(AGENT, masks_imagined=False)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("agent", [AGENT, CONSISTENT], ids=["muzero", "efficientzero"])
+@pytest.mark.parametrize("agent", [AGENT, CONSISTENT, UNMASKED], ids=["muzero", "efficientzero", "unmasked"])
 def test_it_finds_shortest_ways_home_on_a_grid_in_latents_alone(agent):
     params, figures = fit(agent, GRID, NOTHING)
     assert figures["solved_episodes"] > 0.9
@@ -63,9 +64,10 @@ def test_it_finds_shortest_ways_home_on_a_grid_in_latents_alone(agent):
     assert again.mean() >= solved.mean()
 
 
-def test_replanning_makes_legal_moves_and_knows_where_it_is():
+@pytest.mark.parametrize("agent", [AGENT, UNMASKED], ids=["masked", "unmasked"])
+def test_replanning_makes_legal_moves_and_knows_where_it_is(agent):
     """Untrained it errs about on its model; on the true dynamics it sees when it has arrived."""
-    agent = dataclasses.replace(AGENT, replans=True)
+    agent = dataclasses.replace(agent, replans=True)
     (stage,) = agent.stages(GRID, NOTHING, jax.random.key(0), data_mesh())
     states = jnp.arange(SIZE * SIZE)[:, None]
     problems = Problem(start=states, goal=full_goal(jnp.zeros_like(states)))
@@ -154,6 +156,28 @@ def test_states_of_other_episodes_are_not_foretold():
     before = loss(example.following)
     assert loss(example.following.at[:, 1:].set(7)) == before
     assert loss(example.following.at[:, 0].set(7)) != before
+
+
+def test_without_a_mask_the_policy_learns_to_leave_out_what_is_illegal():
+    """With one, neither the search nor the loss of the policy sees illegal actions at all."""
+
+    def slope_of_illegal_proposals(agent: MuZero) -> float:
+        stage = agent.stages(GRID, NOTHING, jax.random.key(0), data_mesh())[0]
+        state = stage.init()
+        example = jax.tree.map(lambda leaf: leaf[:4], state.target.replay.samples)
+        first = jnp.zeros_like(example.legal).at[..., 0].set(True)
+        example = dataclasses.replace(
+            example, legal=first, policy=first.astype(jnp.float32), is_state=jnp.ones_like(example.is_state)
+        )
+        gradient = jax.grad(lambda params: stage.loss(params, example)[0])(state.params)
+        return float(sum(jnp.abs(leaf).sum() for leaf in jax.tree.leaves(gradient["policy"])))
+
+    assert slope_of_illegal_proposals(AGENT) == 0.0
+    assert slope_of_illegal_proposals(UNMASKED) > 1e-3
+    module = AGENT.networks(GRID, nnx.Rngs(0))
+    latents = module.represent(exact_codes(GRID, jnp.arange(SIZE * SIZE)[:, None]))
+    assert not module.planning_model(0.95, masked=True).legal_actions(latents).all()
+    assert module.planning_model(0.95, masked=False).legal_actions(latents).all()
 
 
 def test_only_moves_that_are_made_are_counted():
