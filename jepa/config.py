@@ -44,12 +44,13 @@ class Experiment:
     """Determines the recorded moves, the initial parameters and all batches; never the test problems."""
 
 
-def load_config(path: Path) -> Experiment:
+def load_config(path: Path | str) -> Experiment:
     """Runs a config file and returns its `config`; it may import others of its folder, as `import pocket_cube`.
 
     Raises:
       ValueError: there is no such file, it is no Python or fails, or it defines no `config` of the right type.
     """
+    path = Path(path)
     if not path.is_file():
         known = sorted(str(other) for other in Path("configs").glob("*.py"))
         hint = f"; there are: {', '.join(known)}" if known else ""

@@ -78,7 +78,7 @@ def test_missing_config_is_refused_with_those_that_exist(tmp_path, monkeypatch):
     Path("configs").mkdir()
     Path("configs/known.py").write_text("")
     with pytest.raises(ValueError, match=r"configs/unknown\.py does not exist; there are: configs/known\.py"):
-        load_config(Path("configs/unknown.py"))
+        load_config("configs/unknown.py")
 
 
 @pytest.mark.parametrize(
