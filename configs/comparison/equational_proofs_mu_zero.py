@@ -14,8 +14,9 @@ config = dataclasses.replace(
     config,
     agent=dataclasses.replace(
         on_the_cube.agent,
-        hidden_width=512,
-        dynamics=MLPPredictor(hidden_width=256),
+        hidden_width=0,  # As on cube and 8-puzzle latents are linear in the codes: docs/comparison.md, Tuning.
+        dynamics=MLPPredictor(hidden_width=512),
+        masks_imagined=False,
         episodes=dataclasses.replace(EPISODES, num_envs=64),
         planner=TREE,
     ),
