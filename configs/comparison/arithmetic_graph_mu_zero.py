@@ -5,18 +5,29 @@ Command:   python eval.py compare configs/comparison/arithmetic_graph_*.py
 
 import dataclasses
 
-from arithmetic_graph_ours import EPISODES, TREE, config, fewer_samples
+from arithmetic_graph_ours import EPISODES, NETWORK, SAMPLES, TREE, config
 from pocket_cube_mu_zero import config as on_the_cube
 
-from jepa.predictors.mlp import MLPPredictor
+WORLD_MODEL = config.agent.world_model
+BATCH = on_the_cube.agent.training.batch_size
+# Each of its samples is a state and those after five moves, and all its networks look at each of them.
+STATES_PER_SAMPLE = 1 + on_the_cube.agent.num_unrolled
 
+# A slot for every token and attention over quantities, as all others have: from one flat latent it could not even be
+# read what can be derived where a problem begins.
 config = dataclasses.replace(
     config,
     agent=dataclasses.replace(
         on_the_cube.agent,
-        hidden_width=64,  # 9,912 inputs make its representation as large as on other domains.
-        dynamics=MLPPredictor(hidden_width=256),
-        training=fewer_samples(on_the_cube.agent.training),
+        network=NETWORK,
+        dynamics=WORLD_MODEL.predictor,
+        legality=WORLD_MODEL.legality,
+        token_slots=True,
+        latent_width=WORLD_MODEL.encoder.slot_width,
+        hidden_width=0,
+        samples_per_step=64,
+        steps_per_round=16,
+        training=dataclasses.replace(on_the_cube.agent.training, num_updates=SAMPLES // (STATES_PER_SAMPLE * BATCH)),
         episodes=dataclasses.replace(EPISODES, num_envs=64),
         planner=TREE,
     ),

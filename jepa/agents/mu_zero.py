@@ -26,6 +26,7 @@ from jepa.latents import goal_difference
 from jepa.planners.base import Planner
 from jepa.planners.tree_search import GumbelTreeSearch
 from jepa.predictors.base import Predictor
+from jepa.predictors.legality import Legality, LegalityHead
 from jepa.predictors.mlp import MLPPredictor
 from jepa.training import Schedule, Stage, TrainState
 from jepa.types import Plan, Problem, Trajectories, added_later, pytree, require_positive
@@ -53,9 +54,14 @@ class MuZero(ReplayAgent):
     dynamics: Predictor = MLPPredictor(hidden_width=256)
     """A latent and an action to the next latent."""
     latent_width: int = 128
-    """Width of a latent."""
+    """Width of a latent, or of each of its slots."""
     hidden_width: int = 512
     """Width of the hidden layers of the representation; 0 leaves it linear."""
+    token_slots: bool = added_later(False, before=False)
+    """Whether each token of a state has a slot of the latent to itself, as each square has in MuZero's planes, for
+    networks that look at several slots at once, such as `TrunkActor`, `TrunkPredictor` and `TrunkLegality`."""
+    legality: Legality = added_later(LegalityHead(), before=LegalityHead())
+    """What reads from a latent which actions are legal."""
     num_unrolled: int = 5
     """K, moves over which the model is unrolled."""
     episodes: Episodes = Episodes(num_envs=64)
@@ -126,8 +132,10 @@ class MuZero(ReplayAgent):
             env,
             head=self.network,
             dynamics=self.dynamics,
+            legality=self.legality,
             latent_width=self.latent_width,
             hidden_width=self.hidden_width,
+            token_slots=self.token_slots,
             is_consistent=self.is_consistent,
             rngs=rngs,
         )
@@ -270,6 +278,7 @@ class _MuZeroStage(ReplayStage):
             "policy_loss": jnp.mean(search_error, where=samples.is_state),
             "value_loss": jnp.mean(value_error, where=samples.is_state),
             "reached_loss": jnp.mean(reached_error, where=samples.is_judged),
+            "legality_loss": jnp.mean(legality_error, where=samples.is_state),
         }
         if self.config.is_consistent:
             came, is_known = module.represent(exact_codes(self.env, samples.following)), samples.is_state[:, 1:]

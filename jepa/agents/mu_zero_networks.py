@@ -12,7 +12,7 @@ from jepa.envs.base import Env
 from jepa.latents import normalize_slots
 from jepa.planners.base import PlanningModel
 from jepa.predictors.base import Predictor
-from jepa.predictors.legality import LegalityHead
+from jepa.predictors.legality import Legality
 
 
 class MuZeroNetworks(nnx.Module):
@@ -24,18 +24,21 @@ class MuZeroNetworks(nnx.Module):
         *,
         head: Actor,
         dynamics: Predictor,
+        legality: Legality,
         latent_width: int,
         hidden_width: int,
+        token_slots: bool,
         is_consistent: bool,
         rngs: nnx.Rngs,
     ):
-        num_inputs = env.num_tokens * env.vocab_size
+        self.num_slots = env.num_tokens if token_slots else 1
+        num_inputs = env.num_tokens * env.vocab_size // self.num_slots
         self.input = nnx.Linear(num_inputs, hidden_width, rngs=rngs) if hidden_width else None
         self.block = ResidualBlock(hidden_width, hidden_width, rngs) if hidden_width else None
         self.output = nnx.Linear(hidden_width or num_inputs, latent_width, rngs=rngs)
-        sizes = dict(latent_width=latent_width, num_slots=1, rngs=rngs)
+        sizes = dict(latent_width=self.num_slots * latent_width, num_slots=self.num_slots, rngs=rngs)
         self.dynamics = dynamics.build(num_actions=env.num_actions, **sizes)
-        self.legality = LegalityHead().build(num_actions=env.num_actions, **sizes)
+        self.legality = legality.build(num_actions=env.num_actions, **sizes)
         self.policy = head.build(num_actions=env.num_actions, **sizes)
         self.value = head.build(num_actions=1, **sizes)
         self.reached = head.build(num_actions=1, **sizes)
@@ -44,9 +47,10 @@ class MuZeroNetworks(nnx.Module):
             self.foretelling = _Perceptron(latent_width, rngs)
 
     def represent(self, codes: Float[Array, "*B N"]) -> Float[Array, "*B D"]:
-        """Returns the latents of states, or of goals."""
-        hidden = codes if self.input is None else jax.nn.relu(self.block(self.input(codes)))
-        return normalize_slots(self.output(hidden), 1)
+        """Returns the latents of states, or of goals; every slot is seen by itself, and all alike."""
+        slots = self._slots(codes)
+        hidden = slots if self.input is None else jax.nn.relu(self.block(self.input(slots)))
+        return normalize_slots(self.output(hidden).reshape(*codes.shape[:-1], -1), self.num_slots)
 
     def unroll(self, codes: Float[Array, "B N"], actions: Int[Array, "B K"]) -> Float[Array, "B K+1 D"]:
         """Returns the latents of states and after each of the moves from there; gradients halve with every move."""
@@ -63,11 +67,16 @@ class MuZeroNetworks(nnx.Module):
     def distances(self, unrolled: Float[Array, "*B D"], came: Float[Array, "*B D"]) -> Float[Array, "*B"]:
         """Returns 1 minus the cosine of what unrolled latents foretell and the latents that came, which are held fixed.
 
+        The mean over slots.
+
         Source: SimSiam (Chen and He, 2021), as in EfficientZero (Ye et al., 2021).
         """
-        foretold = self.foretelling(self.projection(unrolled))
-        fixed = jax.lax.stop_gradient(self.projection(came))
-        return 1 - (_unit(foretold) * _unit(fixed)).sum(axis=-1)
+        foretold = self.foretelling(self.projection(self._slots(unrolled)))
+        fixed = jax.lax.stop_gradient(self.projection(self._slots(came)))
+        return 1 - (_unit(foretold) * _unit(fixed)).sum(axis=-1).mean(axis=-1)
+
+    def _slots(self, numbers: Float[Array, "*B D"]) -> Float[Array, "*B S W"]:
+        return numbers.reshape(*numbers.shape[:-1], self.num_slots, -1)
 
     def planning_model(self, discount: float, *, masked: bool) -> PlanningModel:
         """Returns the learned model for a search; goals are latents [B, K, D] of K alternatives.

@@ -9,20 +9,25 @@ import pytest
 from flax import nnx
 
 from jepa.actors.residual_mlp import ResidualMLPActor
+from jepa.actors.slot_trunk import TrunkActor
 from jepa.agents.episodes import Episodes
-from jepa.agents.exact_model import exact_codes
+from jepa.agents.exact_model import exact_codes, exact_goal_codes
 from jepa.agents.mu_zero import MuZero
 from jepa.behaviours import RandomWalks
 from jepa.config import Experiment
 from jepa.dataset import collect_walks
+from jepa.encoders.trunks import AttentionTrunk
 from jepa.envs.base import full_goal
+from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.mesh import data_mesh
 from jepa.planners.beam_search import BeamSearch
 from jepa.planners.tree_search import GumbelTreeSearch
+from jepa.predictors.legality import TrunkLegality
 from jepa.predictors.mlp import MLPPredictor
+from jepa.predictors.slot_trunk import TrunkPredictor
 from jepa.run_config import changed_training
 from jepa.training import Schedule
-from jepa.types import Problem
+from jepa.types import Goal, Problem
 from tests.agents.grid import SIZE, Grid, distances
 from tests.agents.test_baselines import fit
 
@@ -178,6 +183,44 @@ def test_without_a_mask_the_policy_learns_to_leave_out_what_is_illegal():
     latents = module.represent(exact_codes(GRID, jnp.arange(SIZE * SIZE)[:, None]))
     assert not module.planning_model(0.95, masked=True).legal_actions(latents).all()
     assert module.planning_model(0.95, masked=False).legal_actions(latents).all()
+
+
+def test_with_a_slot_for_every_token_each_slot_shows_its_token_alone():
+    """Open tokens of a goal look alike, and like no token; the networks that look at several slots get them as such."""
+    attention = AttentionTrunk(width=8, num_blocks=1, num_heads=2, slots_per_group=2)
+    agent = dataclasses.replace(
+        CONSISTENT,
+        network=TrunkActor(trunk=attention),
+        dynamics=TrunkPredictor(trunk=attention, late_actions=True),
+        legality=TrunkLegality(trunk=attention),
+        token_slots=True,
+        latent_width=4,
+        hidden_width=0,
+        num_unrolled=2,
+    )
+    env = SlidingTiles(rows=2, columns=3)
+    module = agent.networks(env, nnx.Rngs(0))
+    boards = jnp.array([[1, 2, 3, 4, 5, 0], [1, 2, 3, 5, 4, 0]])
+    latents = module.represent(exact_codes(env, boards))
+    first, second = latents.reshape(2, 6, 4)
+    np.testing.assert_array_equal((first == second).all(axis=-1), np.asarray(boards[0] == boards[1]))
+    np.testing.assert_allclose(first[3], second[4])
+    goal = Goal(tokens=boards[:1], mask=jnp.array([[True, True, False, False, True, True]]))
+    of_goal = module.represent(exact_goal_codes(env, goal)).reshape(6, 4)
+    np.testing.assert_array_equal(of_goal[2], of_goal[3])
+    assert (np.abs(first[:, None] - of_goal[2]).max(axis=-1) > 1e-2).all()
+    following = module.unroll(exact_codes(env, boards), jnp.zeros((2, 2), jnp.int32))
+    assert following.shape == (2, 3, 24)
+    assert module.legality(latents).shape == module.policy(latents, latents).shape == (2, env.num_actions)
+    assert ((module.distances(following, following[:, ::-1]) > 0) & (module.distances(following, following) < 2)).all()
+
+    stage = agent.stages(env, NOTHING, jax.random.key(0), data_mesh())[0]
+    state = stage.init()
+    example = jax.tree.map(lambda leaf: leaf[:4], state.target.replay.samples)
+    example = dataclasses.replace(example, is_state=jnp.ones_like(example.is_state))
+    gradient = jax.grad(lambda params: stage.loss(params, example)[0])(state.params)
+    for name in ("output", "dynamics", "legality", "foretelling"):
+        assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(gradient[name])) > 0
 
 
 def test_only_moves_that_are_made_are_counted():
