@@ -29,7 +29,7 @@ config = dataclasses.replace(
         hidden_width=0,
         samples_per_step=64,
         steps_per_round=16,
-        # Our world model's learning rate here: with a third of it legality was not learned in the first third of the moves.
+        # The learning rate of our world model: with a third of it legality was not learned in a third of the moves.
         training=dataclasses.replace(
             on_the_cube.agent.training, num_updates=SAMPLES // (STATES_PER_SAMPLE * BATCH), learning_rate=3e-3
         ),
