@@ -83,7 +83,8 @@ class MuZero(ReplayAgent):
     that came; 2 in EfficientZero."""
     masks_imagined: bool = added_later(True, before=True)
     """Whether tree search takes only actions that are read from imagined latents to be legal; otherwise, as published,
-    any below the root, where it is known which are legal, and the policy learns to leave out the others."""
+    any below the root, where it is known which are legal, and the policy learns to leave out the others. Plans made
+    in latents alone keep to what is read either way: nothing else is known there."""
     training: Schedule = Schedule(
         num_updates=200, batch_size=8192, learning_rate=1e-3, weight_decay=1e-4, updates_per_call=1
     )
