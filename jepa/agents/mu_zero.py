@@ -9,27 +9,27 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from jepa.actors.base import Actor, proposals
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.alpha_zero import policy_error
 from jepa.agents.base import Params, PlanFunction
-from jepa.agents.episodes import Episodes, EpisodeState, Step
+from jepa.agents.episodes import Episodes
 from jepa.agents.exact_model import exact_codes, exact_goal_codes, exact_planning_model
 from jepa.agents.mu_zero_networks import MuZeroNetworks
+from jepa.agents.mu_zero_windows import Windows, empty_windows, windows
 from jepa.agents.offline import rebuilt
 from jepa.agents.replay import Practice, ReplayAgent, ReplayStage, empty_replay
 from jepa.agents.rollouts import outcomes
 from jepa.envs.base import Env
-from jepa.latents import goal_difference
 from jepa.planners.base import Planner
 from jepa.planners.tree_search import GumbelTreeSearch
 from jepa.predictors.base import Predictor
 from jepa.predictors.legality import Legality, LegalityHead
 from jepa.predictors.mlp import MLPPredictor
 from jepa.training import Schedule, Stage, TrainState
-from jepa.types import Plan, Problem, Trajectories, added_later, pytree, require_positive
+from jepa.types import Plan, Problem, Trajectories, added_later, require_positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,6 +81,10 @@ class MuZero(ReplayAgent):
     consistency_weight: float = added_later(0.0, before=0.0)
     """Factor of the distance, 1 minus the cosine, between what an unrolled latent foretells and the latent of the state
     that came; 2 in EfficientZero."""
+    legality_of_states: bool = added_later(False, before=False)
+    """Whether legality is learned, beside from unrolled latents, from those of the states that came, too; these are
+    held fixed, as where a world model of ours learns it. Unrolled latents are of little use for it as long as moves
+    are not foretold."""
     masks_imagined: bool = added_later(True, before=True)
     """Whether tree search takes only actions that are read from imagined latents to be legal; otherwise, as published,
     any below the root, where it is known which are legal, and the policy learns to leave out the others. Plans made
@@ -118,6 +122,11 @@ class MuZero(ReplayAgent):
     def is_consistent(self) -> bool:
         """Whether unrolled latents are compared with those of the states that came."""
         return self.consistency_weight > 0
+
+    @property
+    def looks_at_following(self) -> bool:
+        """Whether anything is learned from the states that came, beside whether the goal was reached in them."""
+        return self.is_consistent or self.legality_of_states
 
     def stages(self, env: Env, trajectories: Trajectories, key: Key[Array, ""], mesh: Mesh) -> Sequence[Stage]:
         """See base class; the recorded moves are not looked at."""
@@ -178,30 +187,6 @@ class MuZero(ReplayAgent):
         return plan
 
 
-@pytree
-class _Windows:
-    """Moves, and for each the K that follow; what lies behind the end of an episode or of the round is left out."""
-
-    before: EpisodeState
-    """State before the first move, and goal."""
-    actions: Int[Array, "*B K"]
-    """The moves."""
-    following: Int[Array, "*B K N"] | None
-    """States after each of them, where the episode goes on; None where nothing is compared with them."""
-    is_state: Bool[Array, "*B K+1"]
-    """Whether a state lies before, between and behind them that belongs to the episode and was searched from."""
-    legal: Bool[Array, "*B K+1 A"]
-    """Legal actions there."""
-    policy: Float[Array, "*B K+1 A"]
-    """What the search preferred there."""
-    returns: Float[Array, "*B K+1"]
-    """Discounted outcomes from there."""
-    is_judged: Bool[Array, "*B K+1"]
-    """Whether it is known if the goal is reached there."""
-    reached: Bool[Array, "*B K+1"]
-    """If it is."""
-
-
 class _MuZeroStage(ReplayStage):
     name = "model"
 
@@ -210,19 +195,11 @@ class _MuZeroStage(ReplayStage):
 
     def init_target(self, params: Params) -> Practice:
         episodes = super().init_target(params)
-        ahead, num_actions = self.config.num_unrolled, self.env.num_actions
-        example = _Windows(
-            before=jax.tree.map(lambda leaf: leaf[0], episodes),
-            actions=jnp.zeros(ahead, jnp.int32),
-            following=jnp.zeros((ahead, self.env.num_tokens), jnp.int32) if self.config.is_consistent else None,
-            is_state=jnp.zeros(ahead + 1, bool),
-            legal=jnp.zeros((ahead + 1, num_actions), bool),
-            policy=jnp.zeros((ahead + 1, num_actions)),
-            returns=jnp.zeros(ahead + 1),
-            is_judged=jnp.zeros(ahead + 1, bool),
-            reached=jnp.zeros(ahead + 1, bool),
+        config, env = self.config, self.env
+        example = empty_windows(
+            episodes, config.num_unrolled, env.num_tokens, env.num_actions, with_following=config.looks_at_following
         )
-        return Practice(episodes=episodes, replay=empty_replay(example, self.config.num_kept))
+        return Practice(episodes=episodes, replay=empty_replay(example, config.num_kept))
 
     def update(self, state: TrainState, data: tuple) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
         config, module = self.config, self.module(state.params)
@@ -236,34 +213,11 @@ class _MuZeroStage(ReplayStage):
         codes, goals = self.codes(episodes)
         last_values = module.value(module.represent(codes), module.represent(goals))[:, 0]
         returns = outcomes(steps, last_values, config.practice.discount)
-        return self.learn_from_practice(state, episodes, steps, self._windows(steps, policy, returns), learn_key)
+        unrolled, with_following = config.num_unrolled, config.looks_at_following
+        samples = windows(steps, policy, returns, unrolled, with_following=with_following)
+        return self.learn_from_practice(state, episodes, steps, samples, learn_key)
 
-    def _windows(self, steps: Step, policy: Float[Array, "T B A"], returns: Float[Array, "T B"]) -> _Windows:
-        length, ahead = len(returns), jnp.arange(self.config.num_unrolled + 1)
-        times = jnp.arange(length)[:, None] + ahead
-
-        def along(leaf: Array) -> Array:
-            return jnp.moveaxis(leaf[jnp.minimum(times, length - 1)], 1, 2)
-
-        ended = along(steps.ended).astype(jnp.int32)
-        goes_on = jnp.cumsum(ended, axis=-1) - ended == 0
-        is_state = goes_on & (times < length)[:, None]
-        pairs = (steps.codes[..., None, :], steps.goals[..., None, :])
-        start = jax.vmap(lambda codes, goals: goal_difference(codes, goals, self.env.num_tokens))(*pairs)
-        before = lambda leaf, first: jnp.concatenate([first, leaf[..., :-1]], axis=-1)  # noqa: E731
-        return _Windows(
-            before=steps.before,
-            actions=along(steps.actions)[..., :-1],
-            following=along(steps.before.states)[..., 1:, :] if self.config.is_consistent else None,
-            is_state=is_state,
-            legal=along(steps.legal),
-            policy=along(policy),
-            returns=along(returns),
-            is_judged=before(is_state, jnp.ones_like(is_state[..., :1])),
-            reached=before(along(steps.solved), start < 1e-3),
-        )
-
-    def loss(self, params: dict, samples: _Windows) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    def loss(self, params: dict, samples: Windows) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
         module, num_unrolled = self.module(params), self.config.num_unrolled
         codes, goals = self.codes(samples.before)
         latents, goals = module.unroll(codes, samples.actions), module.represent(goals)[:, None]
@@ -272,7 +226,11 @@ class _MuZeroStage(ReplayStage):
         search_error = policy_error(module.policy(latents, goals), samples.policy, may_come)
         value_error = (module.value(latents, goals)[..., 0] - samples.returns) ** 2
         reached_error = optax.sigmoid_binary_cross_entropy(module.reached(latents, goals)[..., 0], samples.reached)
-        legality_error = optax.sigmoid_binary_cross_entropy(module.legality(latents), samples.legal).mean(axis=-1)
+        came = module.represent(exact_codes(self.env, samples.following)) if self.config.looks_at_following else None
+        legality_error = _legality_error(module, latents, samples.legal)
+        if self.config.legality_of_states:
+            of_states = jax.lax.stop_gradient(jnp.concatenate([latents[:, :1], came], axis=1))
+            legality_error = (legality_error + _legality_error(module, of_states, samples.legal)) / 2
         at_states = search_error + self.config.value_weight * value_error + legality_error
         errors = samples.is_state * at_states + samples.is_judged * reached_error
         figures = {
@@ -282,8 +240,13 @@ class _MuZeroStage(ReplayStage):
             "legality_loss": jnp.mean(legality_error, where=samples.is_state),
         }
         if self.config.is_consistent:
-            came, is_known = module.represent(exact_codes(self.env, samples.following)), samples.is_state[:, 1:]
-            distances = module.distances(latents[:, 1:], came)
+            is_known, distances = samples.is_state[:, 1:], module.distances(latents[:, 1:], came)
             errors = errors.at[:, 1:].add(self.config.consistency_weight * is_known * distances)
             figures["consistency_loss"] = jnp.mean(distances, where=is_known)
         return (weights * errors).sum(axis=-1).mean(), figures
+
+
+def _legality_error(
+    module: MuZeroNetworks, latents: Float[Array, "*B D"], legal: Bool[Array, "*B A"]
+) -> Float[Array, "*B"]:
+    return optax.sigmoid_binary_cross_entropy(module.legality(latents), legal).mean(axis=-1)

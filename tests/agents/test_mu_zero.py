@@ -13,6 +13,7 @@ from jepa.actors.slot_trunk import TrunkActor
 from jepa.agents.episodes import Episodes
 from jepa.agents.exact_model import exact_codes, exact_goal_codes
 from jepa.agents.mu_zero import MuZero
+from jepa.agents.mu_zero_windows import windows
 from jepa.behaviours import RandomWalks
 from jepa.config import Experiment
 from jepa.dataset import collect_walks
@@ -49,10 +50,15 @@ AGENT = MuZero(
 )
 CONSISTENT = dataclasses.replace(AGENT, consistency_weight=2.0)
 UNMASKED = dataclasses.replace(AGENT, masks_imagined=False)
+OF_STATES = dataclasses.replace(CONSISTENT, legality_of_states=True)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("agent", [AGENT, CONSISTENT, UNMASKED], ids=["muzero", "efficientzero", "unmasked"])
+@pytest.mark.parametrize(
+    "agent",
+    [AGENT, CONSISTENT, UNMASKED, OF_STATES],
+    ids=["muzero", "efficientzero", "unmasked", "of_states"],
+)
 def test_it_finds_shortest_ways_home_on_a_grid_in_latents_alone(agent):
     params, figures = fit(agent, GRID, NOTHING)
     assert figures["solved_episodes"] > 0.9
@@ -118,8 +124,7 @@ def test_only_replanning_asks_the_true_dynamics_and_it_trains_alike():
 
 
 def test_windows_end_with_their_episode_and_with_the_round():
-    agent = dataclasses.replace(CONSISTENT, num_unrolled=2)
-    stage = agent.stages(GRID, NOTHING, jax.random.key(0), data_mesh())[0]
+    stage = AGENT.stages(GRID, NOTHING, jax.random.key(0), data_mesh())[0]
     state = stage.init()
 
     def act(codes, goals, legal, key):
@@ -128,14 +133,16 @@ def test_windows_end_with_their_episode_and_with_the_round():
     _, steps, _ = jax.jit(lambda episodes: stage.play(episodes, act, 3, jax.random.key(0)))(state.target.episodes)
     solved = jnp.zeros_like(steps.solved).at[1, 0].set(True)
     steps = jax.tree.map(lambda leaf: leaf[:, :1], dataclasses.replace(steps, solved=solved, ended=solved))
-    windows = stage._windows(steps, steps.legal.astype(jnp.float32), jnp.array([[0.9], [1.0], [0.5]]))
-    np.testing.assert_array_equal(windows.actions[0, 0], steps.actions[:2, 0])
-    np.testing.assert_array_equal(windows.following[0, 0], steps.before.states[1:, 0])
+    preferred, returns = steps.legal.astype(jnp.float32), jnp.array([[0.9], [1.0], [0.5]])
+    made = windows(steps, preferred, returns, 2, with_following=True)
+    np.testing.assert_array_equal(made.actions[0, 0], steps.actions[:2, 0])
+    np.testing.assert_array_equal(made.following[0, 0], steps.before.states[1:, 0])
     # The episode is solved by the second move; the third state is the first of the next episode.
-    np.testing.assert_array_equal(windows.is_state[:, 0], [[1, 1, 0], [1, 0, 0], [1, 0, 0]])
-    np.testing.assert_array_equal(windows.is_judged[:, 0], [[1, 1, 1], [1, 1, 0], [1, 1, 0]])
-    np.testing.assert_array_equal(windows.reached[:, 0, 1:] & windows.is_judged[:, 0, 1:], [[0, 1], [1, 0], [0, 0]])
-    np.testing.assert_allclose(windows.returns[0, 0, :2], [0.9, 1.0])
+    np.testing.assert_array_equal(made.is_state[:, 0], [[1, 1, 0], [1, 0, 0], [1, 0, 0]])
+    np.testing.assert_array_equal(made.is_judged[:, 0], [[1, 1, 1], [1, 1, 0], [1, 1, 0]])
+    np.testing.assert_array_equal(made.reached[:, 0, 1:] & made.is_judged[:, 0, 1:], [[0, 1], [1, 0], [0, 0]])
+    np.testing.assert_allclose(made.returns[0, 0, :2], [0.9, 1.0])
+    assert windows(steps, preferred, returns, 2, with_following=False).following is None
 
 
 def test_what_came_is_held_fixed_and_what_is_foretold_follows_it():
@@ -161,6 +168,31 @@ def test_states_of_other_episodes_are_not_foretold():
     before = loss(example.following)
     assert loss(example.following.at[:, 1:].set(7)) == before
     assert loss(example.following.at[:, 0].set(7)) != before
+
+
+@pytest.mark.parametrize("consistency_weight", [0.0, 2.0])
+def test_legality_of_states_that_came_is_learned_and_shapes_no_latents(consistency_weight):
+    def slopes(agent: MuZero, came: int) -> dict:
+        """Of the loss of legality, by network; if all states that came are the same one."""
+        stage = agent.stages(GRID, NOTHING, jax.random.key(0), data_mesh())[0]
+        state = stage.init()
+        example = jax.tree.map(lambda leaf: leaf[:4], state.target.replay.samples)
+        example = dataclasses.replace(example, is_state=jnp.ones_like(example.is_state))
+        if example.following is not None:
+            example = dataclasses.replace(example, following=jnp.full_like(example.following, came))
+        gradient = jax.jit(jax.grad(lambda params: stage.loss(params, example)[1]["legality_loss"]))(state.params)
+        return {name: np.concatenate([x.ravel() for x in jax.tree.leaves(of)]) for name, of in gradient.items()}
+
+    unrolled = dataclasses.replace(AGENT, consistency_weight=consistency_weight)
+    before = slopes(unrolled, 7)
+    np.testing.assert_array_equal(before["legality"], slopes(unrolled, 3)["legality"])
+    of_states = dataclasses.replace(unrolled, legality_of_states=True)
+    after = slopes(of_states, 7)
+    assert np.abs(after["legality"] - slopes(of_states, 3)["legality"]).max() > 1e-4
+    # Half of the loss is about unrolled latents, which it goes on to shape, and half about what is held fixed.
+    assert np.abs(before["dynamics"]).max() > 1e-5
+    for name in ("output", "dynamics"):
+        np.testing.assert_allclose(after[name], before[name] / 2, rtol=1e-4, atol=1e-8)
 
 
 def test_without_a_mask_the_policy_learns_to_leave_out_what_is_illegal():
