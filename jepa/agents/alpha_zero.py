@@ -134,8 +134,8 @@ class _AlphaZeroStage(ReplayStage):
         guide = self.config.guide_of(module)
         model = exact_planning_model(self.env, guide.cost, guide.propose)
 
-        def act(codes, goals, legal, key):
-            goal = {"codes": goals[:, None], "given": goals[:, None]}
+        def act(episodes, codes, goals, legal, key):
+            goal = self.config.episodes.search_goals(self.env, episodes.goals)
             return self.config.practice.decide(model, codes, goal, key)
 
         return act

@@ -6,9 +6,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jepa.agents.offline import hindsight_masks
+from jepa.agents.exact_model import exact_goal_codes
+from jepa.agents.offline import hindsight_masks, posed_goals
 from jepa.envs.base import Env, matches
-from jepa.types import Goal, pytree, require_positive
+from jepa.types import Goal, added_later, pytree, require_positive
+
+MAX_DRAWS = 16
+"""How often problems are drawn in the place of those that are solved before the first move."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,9 +26,35 @@ class Episodes:
     episode_length: int = 20
     """Moves after which an unsolved problem is given up."""
 
+    as_posed: bool = added_later(True, before=False)
+    """Whether goals are posed, and given to networks, as those of test problems are, and none is reached before the
+    first move where no move leads back. Otherwise they ask for tokens of the state that a walk reached: one of a goal's
+    alternatives, all of which networks are then given in the search on test problems. It matters to Countdown alone."""
+
     def __post_init__(self):
         """Refuses sizes that cannot be."""
         require_positive(self, "num_envs", "max_scramble", "episode_length")
+
+    def met_by(self, env: Env, states: Int[Array, "B N"], goals: Goal) -> Bool[Array, " B"]:
+        """Returns which states satisfy their goals."""
+        return matches(states[:, None], self._alternatives(env, goals)).any(axis=1)
+
+    def search_goals(self, env: Env, goals: Goal) -> dict[str, Float[Array, "B K D"]]:
+        """Returns goals for a search on the true dynamics: `codes` of alternatives and what is `given` to networks."""
+        codes, given = exact_goal_codes(env, self._alternatives(env, goals)), exact_goal_codes(env, goals)
+        return {"codes": codes, "given": given[:, None]}
+
+    def test_goals(self, env: Env, goals: Goal) -> dict[str, Float[Array, "B K D"]]:
+        """Returns the same for goals of test problems."""
+        if self.as_posed:
+            return self.search_goals(env, goals)
+        codes = exact_goal_codes(env, jax.vmap(env.goal_alternatives)(goals))
+        return {"codes": codes, "given": codes}
+
+    def _alternatives(self, env: Env, goals: Goal) -> Goal:
+        if self.as_posed:
+            return jax.vmap(env.goal_alternatives)(goals)
+        return jax.tree.map(lambda leaf: leaf[:, None], goals)
 
 
 @pytree
@@ -63,8 +93,27 @@ def new_episodes(env: Env, config: Episodes, key: Key[Array, ""]) -> EpisodeStat
     """Returns problems made by random walks.
 
     Where moves lead back, a problem leads from the end of a walk to its beginning; elsewhere from the beginning to what
-    a goal of the domain could ask for at the end.
+    a goal of the domain could ask for at the end, and problems that this makes solved already are drawn again.
     """
+    problems = _walked_problems(env, config, key)
+    if env.is_reversible or not config.as_posed:
+        return problems
+
+    def is_solved(problems: EpisodeState) -> Bool[Array, " B"]:
+        return config.met_by(env, problems.states, problems.goals)
+
+    def draw_again(carry: tuple[EpisodeState, Int[Array, ""]]) -> tuple[EpisodeState, Int[Array, ""]]:
+        problems, number = carry
+        others = _walked_problems(env, config, jax.random.fold_in(key, number))
+        return _renewed(is_solved(problems), problems, others), number + 1
+
+    def is_unfinished(carry: tuple[EpisodeState, Int[Array, ""]]) -> Bool[Array, ""]:
+        return is_solved(carry[0]).any() & (carry[1] < MAX_DRAWS)
+
+    return jax.lax.while_loop(is_unfinished, draw_again, (problems, jnp.int32(0)))[0]
+
+
+def _walked_problems(env: Env, config: Episodes, key: Key[Array, ""]) -> EpisodeState:
     start_key, length_key, move_key, mask_key = jax.random.split(key, 4)
     first = jax.vmap(env.initial_state)(jax.random.split(start_key, config.num_envs))
     lengths = jax.random.randint(length_key, (config.num_envs,), 1, config.max_scramble + 1)
@@ -77,7 +126,10 @@ def new_episodes(env: Env, config: Episodes, key: Key[Array, ""]) -> EpisodeStat
 
     last, _ = jax.lax.scan(move, first, (jnp.arange(config.max_scramble), draws))
     begin, end = (last, first) if env.is_reversible else (first, last)
-    goals = Goal(tokens=end, mask=hindsight_masks(env, end, mask_key))
+    if config.as_posed:
+        goals = posed_goals(env, begin, end, mask_key)
+    else:
+        goals = Goal(tokens=end, mask=hindsight_masks(env, end, mask_key))
     return EpisodeState(states=begin, goals=goals, num_moves=jnp.zeros(config.num_envs, jnp.int32))
 
 
@@ -87,15 +139,18 @@ def advance(
     """Makes one move in each episode; returns the episodes, new ones where one ended, and what solved and ended."""
     states = jax.vmap(env.step)(episodes.states, actions)
     num_moves = episodes.num_moves + 1
-    solved = matches(states, episodes.goals)
+    solved = config.met_by(env, states, episodes.goals)
     is_stuck = ~jax.vmap(env.legal_actions)(states).any(axis=-1)
     ended = solved | is_stuck | (num_moves >= config.episode_length)
     moved = EpisodeState(states=states, goals=episodes.goals, num_moves=num_moves)
+    return _renewed(ended, moved, new_episodes(env, config, key)), solved, ended
 
-    def renewed(old: Array, new: Array) -> Array:
-        return jnp.where(ended.reshape(-1, *[1] * (old.ndim - 1)), new, old)
 
-    return jax.tree.map(renewed, moved, new_episodes(env, config, key)), solved, ended
+def _renewed(which: Bool[Array, " B"], old: EpisodeState, new: EpisodeState) -> EpisodeState:
+    def chosen(old: Array, new: Array) -> Array:
+        return jnp.where(which.reshape(-1, *[1] * (old.ndim - 1)), new, old)
+
+    return jax.tree.map(chosen, old, new)
 
 
 def drawn_legal(legal: Bool[Array, "B A"], draws: Float[Array, " B"]) -> Int[Array, " B"]:

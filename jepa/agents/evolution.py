@@ -17,7 +17,7 @@ from jepa.agents.episodes import Episodes, EpisodeState, new_episodes
 from jepa.agents.guided_search import Guide, policy_guide
 from jepa.agents.offline import rebuilt
 from jepa.agents.online import LEAST_ROUNDS, OnlineAgent, OnlineStage
-from jepa.envs.base import Env, matches
+from jepa.envs.base import Env
 from jepa.planners.base import Planner
 from jepa.planners.proposal_search import ProposalSearch
 from jepa.training import Schedule, Stage, TrainState
@@ -137,7 +137,7 @@ class _EvolutionStage(OnlineStage):
             codes, goals = self.codes(dataclasses.replace(problems, states=states))
             actions = jnp.where(legal, policy(codes, goals), -jnp.inf).argmax(axis=-1)
             states = jax.vmap(self.env.step)(states, actions)
-            reached = matches(states, problems.goals)
+            reached = self.config.episodes.met_by(self.env, states, problems.goals)
             return (states, jnp.maximum(worth, reached * self.config.discount ** (number + 1))), None
 
         carry = (problems.states, jnp.zeros(len(problems.states)))

@@ -109,14 +109,14 @@ class _ExpertStage(ReplayStage):
 
     def _search(self, policy: nnx.Module, problems: EpisodeState, key: Key[Array, ""]) -> Plan:
         """Searches for plans; on the true dynamics what reaches the goal is a plan that the verifier accepts."""
-        goals = exact_goal_codes(self.env, problems.goals)[:, None]
+        goals = self.config.episodes.search_goals(self.env, problems.goals)
         model = exact_planning_model(
             self.env,
             cost=lambda codes, goals: jnp.zeros(codes.shape[:2]),
             propose=lambda codes, goals, legal: proposals(policy, codes, goals, legal),
         )
         start = exact_codes(self.env, problems.states)
-        return self.config.practice.plan(model, start, {"codes": goals, "given": goals}, key)
+        return self.config.practice.plan(model, start, goals, key)
 
     def _moves(self, problems: EpisodeState, plan: Plan) -> tuple[_Move, Bool[Array, " S"]]:
         """Returns the moves of all plans, and which of them are of plans that reached their goals."""

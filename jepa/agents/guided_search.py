@@ -26,7 +26,7 @@ from jepa.costs.base import CostModule
 from jepa.envs.base import Env
 from jepa.planners.base import Planner
 from jepa.planners.beam_search import BeamSearch
-from jepa.types import Plan, Problem
+from jepa.types import Goal, Plan, Problem
 
 LEAST_VALUE = 1e-3
 """Values below this stand for equally many moves: an estimate that comes out negative stands for none."""
@@ -57,15 +57,21 @@ class GuidedSearch(Agent):
         """See base class: every node is a state of the domain, compared with the goal."""
         return num_nodes
 
+    def goal_codes(self, env: Env, goal: Goal) -> dict[str, Float[Array, "B K D"]]:
+        """Returns goals of test problems as the search takes them: `codes` of their alternatives, and `given` to what
+        guides it; the same, by default.
+        """
+        codes = exact_goal_codes(env, jax.vmap(env.goal_alternatives)(goal))
+        return {"codes": codes, "given": codes}
+
     def plan_function(self, env: Env) -> PlanFunction:
         """See base class."""
 
         def plan(params: Params, problems: Problem, key: Key[Array, ""]) -> Plan:
             guide = self.guide(env, params)
             cost = guide.cost or (lambda codes, goals: jnp.zeros(codes.shape[:2]))
-            goals = exact_goal_codes(env, jax.vmap(env.goal_alternatives)(problems.goal))
             model = exact_planning_model(env, cost, guide.propose)
-            return self.planner.plan(model, exact_codes(env, problems.start), {"codes": goals, "given": goals}, key)
+            return self.planner.plan(model, exact_codes(env, problems.start), self.goal_codes(env, problems.goal), key)
 
         return plan
 

@@ -16,7 +16,7 @@ from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.alpha_zero import policy_error
 from jepa.agents.base import Params, PlanFunction
 from jepa.agents.episodes import Episodes
-from jepa.agents.exact_model import exact_codes, exact_goal_codes, exact_planning_model
+from jepa.agents.exact_model import exact_codes, exact_planning_model
 from jepa.agents.mu_zero_networks import MuZeroNetworks
 from jepa.agents.mu_zero_windows import Windows, empty_windows, windows
 from jepa.agents.offline import rebuilt
@@ -166,8 +166,8 @@ class MuZero(ReplayAgent):
             masked = self.masks_imagined or not self._looks_again
             learned, represent = module.planning_model(self.practice.discount, masked=masked), module.represent
             start = exact_codes(env, problems.start)
-            goals = exact_goal_codes(env, jax.vmap(env.goal_alternatives)(problems.goal))
-            goal_latents = represent(goals)
+            goals = self.episodes.test_goals(env, problems.goal)
+            goal_latents = represent(goals["given"])
             if not (self.given_dynamics or self._looks_again):
                 return self.planner.plan(learned, represent(start), goal_latents, key)
             world = exact_planning_model(
@@ -175,7 +175,7 @@ class MuZero(ReplayAgent):
                 lambda codes, goals: learned.cost(represent(codes), goals),
                 lambda codes, goals, legal: proposals(module.policy, represent(codes), goals, legal),
             )
-            seen_goals = {"codes": goals, "given": goal_latents}
+            seen_goals = goals | {"given": goal_latents}
             if self.given_dynamics:
                 return self.planner.plan(world, start, seen_goals, key)
 
@@ -206,7 +206,7 @@ class _MuZeroStage(ReplayStage):
         play_key, learn_key = jax.random.split(jax.random.fold_in(self.update_key, state.num_updates))
         model = module.planning_model(config.practice.discount, masked=config.masks_imagined)
 
-        def act(codes, goals, legal, key):
+        def act(episodes, codes, goals, legal, key):
             return config.practice.decide(model, module.represent(codes), module.represent(goals)[:, None], key, legal)
 
         episodes, steps, policy = self.play(state.target.episodes, act, config.rollout_length, play_key)

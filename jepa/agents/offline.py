@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jepa.agents.exact_model import exact_codes, exact_goal_codes
-from jepa.envs.base import Env, GoalKind, matches
+from jepa.envs.base import Env, GoalKind, full_goal, matches
 from jepa.mesh import check_divisible, replicate, shard_batch
 from jepa.training import ModuleStage, TrainState
 from jepa.types import Goal, Trajectories, pytree
@@ -148,9 +148,10 @@ def sample_hindsight(
     sampling: GoalSampling,
     key: Key[Array, ""],
     walks: Int[Array, " B"] | None = None,
+    as_posed: bool = False,
 ) -> HindsightBatch:
     """Draws moves and goals as `draw_hindsight`, and returns their codes."""
-    moves = draw_hindsight(env, trajectories, batch_size, sampling, key, walks)
+    moves = draw_hindsight(env, trajectories, batch_size, sampling, key, walks, as_posed)
     return HindsightBatch(
         codes=exact_codes(env, moves.states),
         actions=moves.actions,
@@ -168,6 +169,7 @@ def draw_hindsight(
     sampling: GoalSampling,
     key: Key[Array, ""],
     walks: Int[Array, " B"] | None = None,
+    as_posed: bool = False,
 ) -> HindsightMoves:
     """Draws moves uniformly, and for each a goal that some walk reached, as problems of the domain could pose it.
 
@@ -178,6 +180,8 @@ def draw_hindsight(
       sampling: which goals.
       key: for the draws.
       walks: from which walk each move is taken; None for any.
+      as_posed: whether goals are posed as problems of the domain pose them; otherwise each asks for tokens of the state
+        that was reached, one of a goal's alternatives.
     """
     num_walks, length = trajectories.actions.shape
     keys = jax.random.split(key, 7)
@@ -196,15 +200,28 @@ def draw_hindsight(
     goal_walks = jnp.where(is_other, jax.random.randint(keys[4], (batch_size,), 0, num_walks), walks)
     goal_times = jnp.where(is_other, jax.random.randint(keys[5], (batch_size,), 0, length + 1), times + ahead)
     goals, after = trajectories.states[goal_walks, goal_times], trajectories.states[walks, times + 1]
-    goal = Goal(tokens=goals, mask=hindsight_masks(env, goals, keys[6]))
+    states = trajectories.states[walks, times]
+    if as_posed:
+        goal = posed_goals(env, states, goals, keys[6])
+        reached = jax.vmap(env.is_solved)(after, goal)
+    else:
+        goal = Goal(tokens=goals, mask=hindsight_masks(env, goals, keys[6]))
+        reached = matches(after, goal)
     return HindsightMoves(
-        states=trajectories.states[walks, times],
+        states=states,
         actions=trajectories.actions[walks, times],
         successors=after,
         legal_after=trajectories.legal_actions[walks, times + 1],
         goals=goal,
-        reached=matches(after, goal),
+        reached=reached,
     )
+
+
+def posed_goals(env: Env, begin: Int[Array, "B N"], end: Int[Array, "B N"], key: Key[Array, ""]) -> Goal:
+    """Returns goals as problems of the domain pose them, each of which a walk reached."""
+    if env.goal_kind is GoalKind.STATE:
+        return full_goal(end)
+    return jax.vmap(env.posed_goal)(begin, end, jax.random.split(key, len(begin)))
 
 
 def hindsight_masks(env: Env, states: Int[Array, "B N"], key: Key[Array, ""]) -> Bool[Array, "B N"]:

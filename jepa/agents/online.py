@@ -19,6 +19,7 @@ from jepa.agents.guided_search import GuidedSearch
 from jepa.envs.base import Env
 from jepa.mesh import check_divisible, replicate
 from jepa.training import ModuleStage, Schedule, TrainState
+from jepa.types import Goal
 
 LEAST_ROUNDS = 10
 """Rounds that a training should have at least, if they can be made smaller."""
@@ -77,6 +78,10 @@ class OnlineLearner(Agent):
 class OnlineAgent(OnlineLearner, GuidedSearch):
     """Such a baseline that searches on the true dynamics, too."""
 
+    def goal_codes(self, env: Env, goal: Goal) -> dict[str, Float[Array, "B K D"]]:
+        """See base class: as in practice."""
+        return self.episodes.test_goals(env, goal)
+
 
 class OnlineStage(ModuleStage):
     """Plays and learns in turns; one update is one turn, and its moves are counted.
@@ -126,7 +131,8 @@ class OnlineStage(ModuleStage):
 
         Args:
           episodes: where they stand.
-          act: codes [B, D], goals [B, D], legal actions [B, A] and a key to actions [B] and anything to be kept.
+          act: where they stand, its codes [B, D], codes of the goals [B, D], legal actions [B, A] and a key to actions
+            [B] and anything to be kept.
           num_steps: T, moves of each episode.
           key: for actions and new problems.
 
@@ -138,7 +144,7 @@ class OnlineStage(ModuleStage):
             act_key, renew_key = jax.random.split(jax.random.fold_in(key, number))
             codes, goals = self.codes(episodes)
             legal = jax.vmap(self.env.legal_actions)(episodes.states)
-            actions, kept = act(codes, goals, legal, act_key)
+            actions, kept = act(episodes, codes, goals, legal, act_key)
             after, solved, ended = advance(self.env, self.config.episodes, episodes, actions, renew_key)
             made = Step(
                 before=episodes, codes=codes, goals=goals, legal=legal, actions=actions, solved=solved, ended=ended

@@ -109,7 +109,7 @@ class PPOStage(RolloutStage):
         key = jax.random.fold_in(self.update_key, state.num_updates)
         play_key, learn_key = jax.random.split(key)
 
-        def act(codes, goals, legal, key):
+        def act(episodes, codes, goals, legal, key):
             log_probs = log_proposals(module.policy(codes, goals), legal)
             actions = jax.random.categorical(key, log_probs)
             chosen = jnp.take_along_axis(log_probs, actions[:, None], axis=1)[:, 0]

@@ -108,7 +108,7 @@ class _PQNStage(RolloutStage):
         done = state.num_updates / self.schedule.num_updates
         epsilon = epsilon_after(done / config.exploration_fraction, config.last_epsilon)
 
-        def act(codes, goals, legal, key):
+        def act(episodes, codes, goals, legal, key):
             values = jnp.where(legal, network(codes, goals), -jnp.inf)
             return explore(values.argmax(axis=-1), legal, epsilon, key), values.max(axis=-1)
 

@@ -1,6 +1,7 @@
 """Deep Q-learning with hindsight goals, online: walk by the network, remember the walks, learn from all of them."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -16,7 +17,7 @@ from jepa.agents.offline import sample_hindsight
 from jepa.agents.online import OnlineAgent, OnlineStage
 from jepa.agents.q_learning import QLearning, q_loss
 from jepa.agents.replay import ReplayAgent
-from jepa.envs.base import Env, matches
+from jepa.envs.base import Env
 from jepa.training import Schedule, Stage, TrainState
 from jepa.types import Trajectories, pytree, require_positive
 
@@ -91,7 +92,14 @@ class _OnlineQStage(OnlineStage):
         kept = self._keep(state.target.walks, walks, state.num_updates)
 
         def loss(params, target, key):
-            batch = sample_hindsight(self.env, kept, self.config.samples_per_step, self.config.goals, key)
+            batch = sample_hindsight(
+                self.env,
+                kept,
+                self.config.samples_per_step,
+                self.config.goals,
+                key,
+                as_posed=self.config.episodes.as_posed,
+            )
             return q_loss(self.module(params), self.module(target), batch, self.config.max_cost)
 
         step_keys = jax.random.split(keys[2], self.config.steps_per_round)
@@ -106,13 +114,14 @@ class _OnlineQStage(OnlineStage):
         self, network: nnx.Module, problems: EpisodeState, epsilon: Float[Array, ""], key: Key[Array, ""]
     ) -> tuple[Trajectories, Bool[Array, " B"]]:
         """Walks from all problems; returns the walks and which came by their goal."""
+        met_by = functools.partial(self.config.episodes.met_by, self.env, goals=problems.goals)
 
         def move(states, step):
             legal = jax.vmap(self.env.legal_actions)(states)
             codes, goals = self.codes(dataclasses.replace(problems, states=states))
             best = jnp.where(legal, network(codes, goals), jnp.inf).argmin(axis=-1)
             actions = explore(best, legal, epsilon, jax.random.fold_in(key, step))
-            reached = matches(states, problems.goals)
+            reached = met_by(states)
             return jax.vmap(self.env.step)(states, actions), (states, actions, legal, reached)
 
         length = self.config.episodes.episode_length
@@ -122,7 +131,7 @@ class _OnlineQStage(OnlineStage):
         walks = Trajectories(
             states=states.swapaxes(0, 1), actions=actions.swapaxes(0, 1), legal_actions=legal.swapaxes(0, 1)
         )
-        return walks, reached.any(axis=0) | matches(last, problems.goals)
+        return walks, reached.any(axis=0) | met_by(last)
 
     def _keep(self, kept: Trajectories, walks: Trajectories, number: Int[Array, ""]) -> Trajectories:
         """Returns the kept walks with those of a round in place of the oldest; the first round takes all places."""

@@ -115,6 +115,14 @@ class Env(abc.ABC):
         """
         return jnp.ones(self.num_tokens, bool)
 
+    def posed_goal(self, begin: Int[Array, " N"], end: Int[Array, " N"], key: Key[Array, ""]) -> Goal:
+        """Draws a goal as a problem of this domain would pose it, for which a walk from `begin` to `end` is a solution.
+
+        What an agent practises on must look like test problems, also where `hindsight_mask` names one of several ways
+        to reach a goal: Countdown's target, wherever it comes to stand. By default the two ask for the same.
+        """
+        return Goal(tokens=end, mask=self.hindsight_mask(end, key))
+
     def verify(self, problem: Problem, actions: Int[Array, " T"]) -> tuple[Bool[Array, ""], Int[Array, ""]]:
         """Replays a plan step by step on the exact dynamics.
 

@@ -57,10 +57,8 @@ class Countdown(Env):
         """Refuses sizes whose reachable targets cannot be enumerated, or that leave no large numbers."""
         if not 3 <= self.num_numbers <= 5:
             raise ValueError(f"Countdown.num_numbers must lie in 3..5, came {self.num_numbers}")
-        if not 2 * (MAX_SMALL_NUMBER + 1) <= self.max_value <= 999:
-            raise ValueError(
-                f"Countdown.max_value must lie in {2 * (MAX_SMALL_NUMBER + 1)}..999, came {self.max_value}"
-            )
+        if not (least := 2 * (MAX_SMALL_NUMBER + 1)) <= self.max_value <= 999:
+            raise ValueError(f"Countdown.max_value must lie in {least}..999, came {self.max_value}")
 
     @property
     def name(self) -> str:
@@ -184,6 +182,12 @@ class Countdown(Env):
         """Draws one of the places that hold a number."""
         place = jnp.argmax(jnp.where(state > 0, jax.random.uniform(key, state.shape), -1.0))
         return jnp.arange(self.num_numbers) == place
+
+    def posed_goal(self, begin: Int[Array, " N"], end: Int[Array, " N"], key: Key[Array, ""]) -> Goal:
+        """See base class: a number that stands somewhere at the end, and nowhere at the beginning if there is one."""
+        is_new = ~(end[:, None] == begin).any(axis=1)
+        place = jnp.argmax(jnp.where(end > 0, jax.random.uniform(key, end.shape) + is_new, -1.0))
+        return _target_goal(end[place], self.num_numbers)
 
     def optimal_lengths(self, problems: Problem) -> Int[np.ndarray, " B"]:
         """Returns the least number of actions, by exact enumeration; -1 where the target cannot be reached."""

@@ -127,7 +127,7 @@ def test_windows_end_with_their_episode_and_with_the_round():
     stage = AGENT.stages(GRID, NOTHING, jax.random.key(0), data_mesh())[0]
     state = stage.init()
 
-    def act(codes, goals, legal, key):
+    def act(episodes, codes, goals, legal, key):
         return legal.argmax(axis=-1), None
 
     _, steps, _ = jax.jit(lambda episodes: stage.play(episodes, act, 3, jax.random.key(0)))(state.target.episodes)
