@@ -58,9 +58,7 @@ class GuidedSearch(Agent):
         return num_nodes
 
     def goal_codes(self, env: Env, goal: Goal) -> dict[str, Float[Array, "B K D"]]:
-        """Returns goals of test problems as the search takes them: `codes` of their alternatives, and `given` to what
-        guides it; the same, by default.
-        """
+        """Returns goals of test problems for the search: `codes` of alternatives, by default `given` to guides, too."""
         codes = exact_goal_codes(env, jax.vmap(env.goal_alternatives)(goal))
         return {"codes": codes, "given": codes}
 

@@ -18,7 +18,7 @@ from jepa.agents.inverse_model import InverseModelPolicy
 from jepa.agents.last_move import LastMovePolicy
 from jepa.agents.latent_planner import LatentPlanner
 from jepa.agents.mu_zero import MuZero
-from jepa.agents.offline import GoalSampling, sample_hindsight
+from jepa.agents.offline import GoalSampling, draw_hindsight, sample_hindsight
 from jepa.agents.q_learning import QLearning
 from jepa.agents.quasimetric import QuasimetricRL
 from jepa.agents.random_plans import RandomPlans
@@ -237,6 +237,17 @@ def test_goals_of_sets_leave_tokens_open():
     batch = sample_hindsight(env, recorded, 64, GoalSampling(), jax.random.key(0))
     slots = np.asarray(batch.goals).reshape(64, env.num_tokens, -1)
     assert (slots == 0).all(axis=-1).any(axis=1).all()
+
+
+def test_posed_goals_in_hindsight_are_reached_wherever_the_target_stands():
+    env = Countdown()
+    recorded = jax.tree.map(jnp.asarray, collect_walks(env, NonBacktrackingWalks(walk_length=3), 300, 0))
+    moves = draw_hindsight(env, recorded, 512, GoalSampling(), jax.random.key(0), as_posed=True)
+    assert moves.goals.mask.all()
+    has_target = (np.asarray(moves.successors) == np.asarray(moves.goals.tokens)).any(axis=1)
+    np.testing.assert_array_equal(moves.reached, has_target)
+    was_there = (np.asarray(moves.states) == np.asarray(moves.goals.tokens)).any(axis=1)
+    assert 0.2 < has_target.mean() < 0.9 and was_there.mean() < 0.2
 
 
 def test_fractions_that_cannot_be_are_refused():

@@ -9,8 +9,10 @@ import pytest
 
 from jepa.actors.residual_mlp import ResidualMLPActor
 from jepa.agents.episodes import Episodes, advance, drawn_legal, new_episodes
+from jepa.agents.exact_model import exact_goal_codes
 from jepa.agents.ppo import PPO
 from jepa.behaviours import RandomWalks
+from jepa.config import from_json, to_json
 from jepa.dataset import collect_walks
 from jepa.envs.base import full_goal
 from jepa.envs.countdown import Countdown
@@ -22,7 +24,7 @@ from jepa.types import Problem
 from tests.agents.grid import SIZE, Grid, distances
 from tests.agents.test_baselines import fit
 
-GRID, TILES = Grid(), SlidingTiles(rows=2, columns=3)
+GRID, TILES, COUNTDOWN = Grid(), SlidingTiles(rows=2, columns=3), Countdown()
 NOTHING = collect_walks(GRID, RandomWalks(walk_length=1), 1, 0)
 PRACTICE = Episodes(num_envs=64, max_scramble=8, episode_length=12)
 
@@ -53,11 +55,42 @@ def test_problems_to_practise_on_are_as_far_as_their_walk_and_lead_home():
     assert (episodes.states != home).any(axis=1).mean() > 0.5
 
 
-def test_problems_without_a_way_back_ask_for_what_a_walk_reached():
-    env = Countdown()
-    episodes = new_episodes(env, dataclasses.replace(PRACTICE, max_scramble=2), jax.random.key(0))
-    assert (~episodes.goals.mask).any(axis=1).all()
-    assert ((episodes.states != episodes.goals.tokens) & episodes.goals.mask).any(axis=1).any()
+def test_problems_without_a_way_back_ask_for_what_a_walk_reached_as_test_problems_do():
+    config = dataclasses.replace(PRACTICE, max_scramble=2, num_envs=256)
+    episodes = jax.jit(lambda key: new_episodes(COUNTDOWN, config, key))(jax.random.key(0))
+    posed = jax.vmap(COUNTDOWN.sample_problem)(jax.random.split(jax.random.key(0), 4)).goal
+    np.testing.assert_array_equal(episodes.goals.mask[:4], posed.mask)
+    lengths = COUNTDOWN.optimal_lengths(Problem(start=episodes.states, goal=episodes.goals))
+    assert set(lengths.tolist()) == {1, 2}, "solvable by as many moves as walks have, and none solved already"
+    starts = np.sort(np.asarray(episodes.states), axis=1)
+    assert len(np.unique(starts, axis=0)) > 200, "those that are drawn again are not all the same"
+
+
+def test_posed_goals_are_met_in_any_place_and_given_to_networks_as_one():
+    goals = jax.vmap(COUNTDOWN.sample_problem)(jax.random.split(jax.random.key(0), 2)).goal
+    target = goals.tokens[:, 0]
+    states = jnp.zeros((2, 4), jnp.int32).at[0, 3].set(target[0]).at[1, 3].set(target[1] + 1)
+    assert PRACTICE.met_by(COUNTDOWN, states, goals).tolist() == [True, False]
+    own, alternatives = (
+        exact_goal_codes(COUNTDOWN, goal) for goal in (goals, jax.vmap(COUNTDOWN.goal_alternatives)(goals))
+    )
+    searched = PPO(episodes=PRACTICE).goal_codes(COUNTDOWN, goals)
+    np.testing.assert_array_equal(searched["given"], own[:, None])
+    np.testing.assert_array_equal(searched["codes"], alternatives)
+
+
+def test_runs_from_before_goals_were_posed_are_graded_as_they_were():
+    written = to_json(PPO())
+    del written["episodes"]["as_posed"]
+    agent = from_json(written)
+    goals = jax.vmap(COUNTDOWN.sample_problem)(jax.random.split(jax.random.key(0), 2)).goal
+    alternatives = exact_goal_codes(COUNTDOWN, jax.vmap(COUNTDOWN.goal_alternatives)(goals))
+    np.testing.assert_array_equal(agent.goal_codes(COUNTDOWN, goals)["given"], alternatives)
+    episodes = new_episodes(COUNTDOWN, agent.episodes, jax.random.key(0))
+    assert (episodes.goals.mask.sum(axis=1) == 1).all(), "a number where it stands"
+    assert agent.episodes.met_by(COUNTDOWN, episodes.goals.tokens, episodes.goals).all()
+    elsewhere = jnp.roll(jnp.where(episodes.goals.mask, episodes.goals.tokens, 0), 1, axis=1)
+    assert not agent.episodes.met_by(COUNTDOWN, elsewhere, episodes.goals).any()
 
 
 def test_an_episode_ends_when_solved_or_given_up_and_a_new_one_follows():

@@ -196,6 +196,14 @@ def test_a_state_satisfies_what_a_goal_could_have_asked_of_it(env, states):
     assert jax.jit(jax.vmap(env.is_solved))(states, Goal(tokens=states, mask=masks)).all()
 
 
+def test_a_posed_goal_looks_like_that_of_a_problem_and_its_walk_leads_there(env, states, problems):
+    keys = jax.random.split(jax.random.key(1), len(states) - 1)
+    goals = jax.jit(jax.vmap(env.posed_goal))(states[:-1], states[1:], keys)
+    assert jax.jit(jax.vmap(env.is_solved))(states[1:], goals).all()
+    fixed = {tuple(mask) for mask in np.asarray(goals.mask).tolist()}
+    assert {tuple(mask) for mask in np.asarray(problems.goal.mask).tolist()} & fixed
+
+
 def test_problems_from_arrays(env, problems):
     with pytest.raises(ValueError, match="expected"):
         env.problems_from_arrays({})

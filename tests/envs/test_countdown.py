@@ -291,6 +291,18 @@ def test_hindsight_goals_ask_for_one_of_the_numbers():
     assert ENV.optimal_lengths(Problem(start=jnp.array([[10, 3, 0, 0]]), goal=goals)).tolist() == [1]
 
 
+def test_posed_goals_ask_for_a_number_that_was_not_there():
+    posed = jax.jit(jax.vmap(ENV.posed_goal, in_axes=(None, None, 0)))
+    begin, keys = jnp.array([7, 7, 3, 10], jnp.int32), jax.random.split(jax.random.key(0), 200)
+    goals = posed(begin, jnp.array([49, 0, 30, 7], jnp.int32), keys)
+    assert goals.mask.all() and (goals.tokens == goals.tokens[:, :1]).all()
+    targets = np.asarray(goals.tokens[:, 0])
+    assert set(targets.tolist()) == {30, 49} and 70 < (targets == 30).sum() < 130
+    # Where every number was there, it is one of them, and none of an empty place.
+    goals = posed(begin, jnp.array([7, 10, 3, 0], jnp.int32), keys)
+    assert set(np.asarray(goals.tokens[:, 0]).tolist()) == {3, 7, 10}
+
+
 def test_verify():
     problem = jax.tree.map(lambda leaf: leaf[0], problems([[3, 8, 1, 2]], [25]))
     number = {name: action for action, name in enumerate(ENV.action_names)}
