@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from jepa.agents.exact_model import exact_goal_codes
 from jepa.agents.offline import hindsight_masks, posed_goals
-from jepa.envs.base import Env, matches
+from jepa.envs.base import Env, GoalKind, matches
 from jepa.types import Goal, added_later, pytree, require_positive
 
 MAX_DRAWS = 16
@@ -27,9 +27,9 @@ class Episodes:
     """Moves after which an unsolved problem is given up."""
 
     as_posed: bool = added_later(True, before=False)
-    """Whether goals are posed, and given to networks, as those of test problems are, and none is reached before the
-    first move where no move leads back. Otherwise they ask for tokens of the state that a walk reached: one of a goal's
-    alternatives, all of which networks are then given in the search on test problems. It matters to Countdown alone."""
+    """Whether goals are posed, and given to networks, as those of test problems are, and no set of states is reached
+    before the first move. Otherwise they ask for tokens of the state that a walk reached: one of a goal's alternatives,
+    all of which networks are then given in the search on test problems. It matters to Countdown alone."""
 
     def __post_init__(self):
         """Refuses sizes that cannot be."""
@@ -93,10 +93,11 @@ def new_episodes(env: Env, config: Episodes, key: Key[Array, ""]) -> EpisodeStat
     """Returns problems made by random walks.
 
     Where moves lead back, a problem leads from the end of a walk to its beginning; elsewhere from the beginning to what
-    a goal of the domain could ask for at the end, and problems that this makes solved already are drawn again.
+    a goal of the domain could ask for at the end. Where goals are sets of states, problems that this makes solved
+    already are drawn again; where they are full states, such problems ask to leave and to come back, as the walk did.
     """
     problems = _walked_problems(env, config, key)
-    if env.is_reversible or not config.as_posed:
+    if env.goal_kind is GoalKind.STATE or not config.as_posed:
         return problems
 
     def is_solved(problems: EpisodeState) -> Bool[Array, " B"]:

@@ -14,6 +14,7 @@ from jepa.agents.ppo import PPO
 from jepa.behaviours import RandomWalks
 from jepa.config import from_json, to_json
 from jepa.dataset import collect_walks
+from jepa.envs.arithmetic_graph import ArithmeticGraph
 from jepa.envs.base import full_goal
 from jepa.envs.countdown import Countdown
 from jepa.envs.sliding_tiles import SlidingTiles
@@ -25,6 +26,7 @@ from tests.agents.grid import SIZE, Grid, distances
 from tests.agents.test_baselines import fit
 
 GRID, TILES, COUNTDOWN = Grid(), SlidingTiles(rows=2, columns=3), Countdown()
+GRAPH = ArithmeticGraph(num_quantities=8, min_steps=2, max_steps=3)
 NOTHING = collect_walks(GRID, RandomWalks(walk_length=1), 1, 0)
 PRACTICE = Episodes(num_envs=64, max_scramble=8, episode_length=12)
 
@@ -64,6 +66,18 @@ def test_problems_without_a_way_back_ask_for_what_a_walk_reached_as_test_problem
     assert set(lengths.tolist()) == {1, 2}, "solvable by as many moves as walks have, and none solved already"
     starts = np.sort(np.asarray(episodes.states), axis=1)
     assert len(np.unique(starts, axis=0)) > 200, "those that are drawn again are not all the same"
+
+
+@pytest.mark.parametrize("env", [TILES, GRAPH], ids=lambda env: env.name)
+def test_where_goals_have_one_alternative_nothing_depends_on_how_they_are_posed(env):
+    before = dataclasses.replace(PRACTICE, as_posed=False)
+    posed, asked = (new_episodes(env, config, jax.random.key(0)) for config in (PRACTICE, before))
+    jax.tree.map(np.testing.assert_array_equal, posed, asked)
+    actions = jax.vmap(env.legal_actions)(posed.states).argmax(axis=1)
+    moved = (advance(env, config, posed, actions, jax.random.key(1)) for config in (PRACTICE, before))
+    jax.tree.map(np.testing.assert_array_equal, *moved)
+    goals = (config.test_goals(env, posed.goals) for config in (PRACTICE, before))
+    jax.tree.map(np.testing.assert_array_equal, *goals)
 
 
 def test_posed_goals_are_met_in_any_place_and_given_to_networks_as_one():
