@@ -14,6 +14,7 @@ from jepa.agents.episodes import Episodes
 from jepa.behaviours import RandomWalks
 from jepa.dataset import collect_walks
 from jepa.envs.base import full_goal
+from jepa.envs.countdown import Countdown
 from jepa.mesh import data_mesh
 from jepa.planners.tree_search import GumbelTreeSearch
 from jepa.training import Schedule
@@ -105,6 +106,21 @@ def test_moves_of_the_search_are_counted():
     assert agent.moves_per_round == 4 * 5 * 10
     stage = agent.within(1000).stages(GRID, NOTHING, jax.random.key(0), data_mesh())[0]
     assert stage.schedule.num_updates * stage.transitions_per_update == 1000
+
+
+def test_in_practice_the_search_sees_a_target_in_any_place():
+    env = Countdown()
+    agent = AlphaZero(
+        network=ResidualMLPActor(hidden_width=16),
+        episodes=Episodes(num_envs=64, max_scramble=1, episode_length=1),
+        practice=GumbelTreeSearch(num_simulations=2 * env.num_actions, max_considered=env.num_actions),
+        rollout_length=1,
+        steps_per_round=1,
+        samples_per_step=8,
+    )
+    stage = agent.stages(env, NOTHING, jax.random.key(0), data_mesh())[0]
+    _, figures = jax.jit(stage.update)(stage.init(), ())
+    assert figures["solved_episodes"] > 0.9, "one operation is enough, and all of them are tried"
 
 
 def test_without_mctx_it_says_what_to_install(monkeypatch):

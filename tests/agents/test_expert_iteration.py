@@ -12,6 +12,7 @@ from jepa.agents.episodes import Episodes
 from jepa.agents.expert_iteration import ExpertIteration
 from jepa.behaviours import RandomWalks
 from jepa.dataset import collect_walks
+from jepa.envs.countdown import Countdown
 from jepa.envs.sliding_tiles import SlidingTiles
 from jepa.mesh import data_mesh
 from jepa.planners.proposal_search import ProposalSearch
@@ -72,6 +73,21 @@ def test_the_oldest_moves_are_overwritten():
     *_, (state, _) = stage.run(stage.init(), {})
     assert int(state.target.count) > 1600
     assert (state.target.samples.states.sum(axis=1) == 15).all()  # every place holds a board
+
+
+def test_plans_to_a_target_in_any_place_are_kept():
+    env = Countdown()
+    episodes = Episodes(num_envs=64, max_scramble=3, episode_length=3)
+    agent = dataclasses.replace(AGENT, episodes=episodes, practice=ProposalSearch(width=32, horizon=3))
+    stage = agent.stages(env, NOTHING, jax.random.key(0), data_mesh())[0]
+    state, _ = jax.jit(stage.update)(stage.init(), ())
+    count, kept = int(state.target.count), state.target.samples
+    moves = jax.tree.map(lambda leaf: leaf[:count], kept)
+    after = np.asarray(jax.vmap(env.step)(moves.states, moves.actions))
+    is_there = after == np.asarray(moves.goals.tokens)
+    assert is_there.any(axis=1).sum() > 20, "the last moves of plans reach their targets"
+    assert (is_there.sum(axis=0) > 0)[:3].all(), "in all places to which an operation writes"
+    assert moves.goals.mask.all() and not (moves.states == moves.goals.tokens).any(axis=1).any()
 
 
 def test_a_round_is_charged_for_its_searches():
