@@ -36,7 +36,8 @@ def test_wide_searches_need_no_guide_and_narrow_ones_get_nowhere():
     params, _ = fit(AGENT, GRID, NOTHING)
     states = jnp.arange(SIZE * SIZE)[:, None]
     problems = Problem(start=states, goal=full_goal(jnp.zeros_like(states)))
-    for search in (ProposalSearch(width=SIZE * SIZE, horizon=2 * SIZE), BeamSearch(width=SIZE * SIZE, horizon=2 * SIZE)):
+    sizes = {"width": SIZE * SIZE, "horizon": 2 * SIZE}
+    for search in (ProposalSearch(**sizes), BeamSearch(**sizes)):
         wide = dataclasses.replace(AGENT, planner=search).plan_function(GRID)(params, problems, jax.random.key(0))
         assert wide.claims_solved.all()
         np.testing.assert_array_equal((wide.actions >= 0).sum(axis=1), distances()[:, 0])
