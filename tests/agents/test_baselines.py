@@ -22,6 +22,7 @@ from jepa.agents.offline import GoalSampling, draw_hindsight, sample_hindsight
 from jepa.agents.q_learning import QLearning
 from jepa.agents.quasimetric import QuasimetricRL
 from jepa.agents.random_plans import RandomPlans
+from jepa.agents.untrained import UntrainedNetworks
 from jepa.agents.walk_length import WalkLengthRegression
 from jepa.behaviours import NonBacktrackingWalks, RandomWalks
 from jepa.config import shrink
@@ -102,7 +103,7 @@ def test_all_baselines_are_found():
 @pytest.mark.parametrize("cls", [slow_if_heavy(cls) for cls in BASELINES], ids=lambda cls: cls.__name__)
 def test_a_baseline_trains_plans_and_never_claims_falsely(cls, walks):
     """On the true dynamics a claim is a fact."""
-    agent = cls() if cls is RandomPlans else dataclasses.replace(cls(), training=TINY)
+    agent = cls() if cls in (RandomPlans, UntrainedNetworks) else dataclasses.replace(cls(), training=TINY)
     agent = shrink(agent, hidden_width=8, num_envs=8, rollout_length=4, horizon=6, num_samples=64, num_simulations=4)
     agent = shrink(
         agent, width=8, num_nodes=64, steps_per_round=2, samples_per_step=8, num_pairs=2, num_expert_moves=64

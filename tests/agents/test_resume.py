@@ -15,6 +15,7 @@ from jepa.actors.learning import ActorLearning
 from jepa.agents.base import Agent
 from jepa.agents.latent_planner import LatentPlanner
 from jepa.agents.random_plans import RandomPlans
+from jepa.agents.untrained import UntrainedNetworks
 from jepa.behaviours import NonBacktrackingWalks
 from jepa.checkpoint import Checkpoints
 from jepa.config import Experiment, shrink
@@ -25,7 +26,7 @@ from tests.faults.programs import SMALL_AGENT, assert_same_bits
 
 pytestmark = pytest.mark.slow
 
-LEARNERS = [cls for cls in discover(Agent, jepa.agents) if cls is not RandomPlans]
+LEARNERS = [cls for cls in discover(Agent, jepa.agents) if cls not in (RandomPlans, UntrainedNetworks)]
 
 
 def small(agent: Agent) -> Experiment:
