@@ -38,6 +38,12 @@ def exact_goal_codes(env: Env, goal: Goal) -> Float[Array, "*B D"]:
     return leave_open(exact_codes(env, goal.tokens), goal.mask, env.num_tokens)
 
 
+def exact_search_goals(env: Env, goals: Goal) -> dict[str, Float[Array, "B K D"]]:
+    """Returns goals for a search on `exact_planning_model`: codes of all alternatives, `given` as they are."""
+    codes = exact_goal_codes(env, jax.vmap(env.goal_alternatives)(goals))
+    return {"codes": codes, "given": codes}
+
+
 def exact_planning_model(env: Env, cost: CodesCost, propose: CodesProposal | None = None) -> PlanningModel:
     """Returns the true dynamics, led by a cost and perhaps by proposals.
 

@@ -9,7 +9,6 @@ import abc
 import dataclasses
 import functools
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
@@ -19,8 +18,8 @@ from jepa.agents.exact_model import (
     CodesCost,
     CodesProposal,
     exact_codes,
-    exact_goal_codes,
     exact_planning_model,
+    exact_search_goals,
 )
 from jepa.costs.base import CostModule
 from jepa.envs.base import Env
@@ -59,8 +58,7 @@ class GuidedSearch(Agent):
 
     def goal_codes(self, env: Env, goal: Goal) -> dict[str, Float[Array, "B K D"]]:
         """Returns goals of test problems for the search: `codes` of alternatives, by default `given` to guides, too."""
-        codes = exact_goal_codes(env, jax.vmap(env.goal_alternatives)(goal))
-        return {"codes": codes, "given": codes}
+        return exact_search_goals(env, goal)
 
     def plan_function(self, env: Env) -> PlanFunction:
         """See base class."""

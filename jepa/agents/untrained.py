@@ -28,7 +28,8 @@ class UntrainedNetworks(GuidedSearch):
     """Policy and value as their weights were drawn: what the search on the true dynamics solves by itself.
 
     A search holds no state twice and takes no illegal action, so that it solves more than as many random plans. What a
-    baseline has learned is what it solves beyond this.
+    baseline has learned is what it solves beyond this. The ledger's one gradient sample is that of an update that
+    changes nothing.
     """
 
     network: Actor = ResidualMLPActor()
